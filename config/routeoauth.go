@@ -66,6 +66,9 @@ func (o *OAuth) Settings() map[string]any {
 	return all
 }
 
+// KeepsLogin says whether tokens come of a login that is kept in the state.
+func (o *OAuth) KeepsLogin() bool { return o != nil && oauth.Grant(o.Grant) == oauth.RefreshToken }
+
 // RouteFolder is where a route keeps what is its own.
 func (c *Config) RouteFolder(name string) string { return filepath.Join(c.StateFolder, "routes", name) }
 

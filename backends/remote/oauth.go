@@ -48,7 +48,7 @@ func (o OAuth) Config(wrong *backends.SettingsError, path string, s backends.Set
 	c := oauth.Config{
 		Provider: o.Provider, Tenant: o.Tenant, Issuer: o.Issuer, TokenURL: o.Endpoint, DeviceURL: o.DeviceEndpoint, Grant: oauth.Grant(o.Grant),
 		ClientID: o.ClientID, ClientSecret: o.ClientSecret, Certificate: file(o.Certificate), Key: file(o.CertificateKey), ServiceAccount: file(o.ServiceAccount),
-		Scopes: o.Scopes, CA: file(o.CA), Expires: o.Expires.Time, Vault: oauth.Vault{File: oauth.VaultIn(s.StateDir), Key: o.SealKey, Name: s.Store},
+		Scopes: o.Scopes, CA: file(o.CA), Expires: o.Expires.Time, Vault: oauth.Vault{Shared: s.Vault, File: oauth.VaultIn(s.StateDir), Key: o.SealKey, Name: s.Store},
 	}
 	for _, p := range c.Check() {
 		wrong.Add(path+"."+p.Setting, "%s", p.Text)
@@ -73,7 +73,7 @@ func DocumentOAuth(notes map[string]backends.SettingNote, path string) {
 		"service_account": {Doc: "The key file of the service account (JSON)."},
 		"scopes[]":        {Doc: "What the tokens are for.", Default: "the provider's for mail"},
 		"ca":              {Doc: "Whom to trust where tokens are got: a PEM file of authorities.", Default: "the system's authorities"},
-		"seal_key":        {Doc: "With refresh_token: what the token is encrypted with that is kept (openssl rand -hex 32).", Secret: true},
+		"seal_key":        {Doc: "What refresh token and access tokens are encrypted with that are kept for all gateways on one state (openssl rand -hex 32). With refresh_token it is needed.", Secret: true, Default: "what tokens are got with"},
 	} {
 		notes[path+"."+name] = note
 	}

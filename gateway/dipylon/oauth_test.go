@@ -13,7 +13,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"github.com/dipylon/dipylon/backends/mail/oauth"
+	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/gateway/vault"
 	"github.com/dipylon/dipylon/test/provider"
 )
 
@@ -67,8 +71,22 @@ func TestOAuthLogin(t *testing.T) {
 	if text := out.String(); !strings.Contains(text, "Open https://") || !strings.HasSuffix(text, "Logged in.\n") {
 		t.Errorf("it says %q", text)
 	}
-	vault := oauth.Vault{File: oauth.VaultIn(filepath.Join(filepath.Dir(file), "state", "stores", "office")), Key: "0123456789abcdef0123456789abcdef", Name: "office"}
-	source, err := oauth.New(oauth.Config{Issuer: p.Issuer, CA: p.CA, Grant: oauth.RefreshToken, ClientID: oauthApplication, Scopes: []string{"mail"}, Vault: vault})
+	loggedIn(t, p, file, vault.Store("office"), "office")
+}
+
+// loggedIn gets a token by a login that the state of a configuration has.
+func loggedIn(t *testing.T, p *provider.Provider, file, owner, name string) {
+	t.Helper()
+	db, err := state.Open(t.Context(), state.Options{Log: zerolog.Nop(), Folder: filepath.Join(filepath.Dir(file), "state")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	shared := vault.New(db).Of(owner)
+	source, err := oauth.New(oauth.Config{
+		Issuer: p.Issuer, CA: p.CA, Grant: oauth.RefreshToken, ClientID: oauthApplication, Scopes: []string{"mail"},
+		Vault: oauth.Vault{Shared: shared, Key: "0123456789abcdef0123456789abcdef", Name: name},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +94,58 @@ func TestOAuthLogin(t *testing.T) {
 	token, err := source.Token(t.Context(), "ada@office.example")
 	if _, good := p.Check(token, "ada@office.example"); err != nil || !good {
 		t.Errorf("no token comes of it: %v", err)
+	}
+	if entry, err := shared.Get(t.Context(), "login"); err != nil || len(entry.Value) == 0 || bytes.Contains(entry.Value, []byte("0.A")) {
+		t.Errorf("the login stands in the state in the clear, or not at all: %v", err)
+	}
+}
+
+// TestOAuthLoginOf: a route and accounts that are collected have logins as stores have; where a name is that of several, somebody has to
+// say which.
+func TestOAuthLoginOf(t *testing.T) {
+	p := provider.Start(t)
+	file := oauthFile(t, p, byRefresh)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := fmt.Sprintf("{issuer: %q, ca: %q, client_id: %q, scopes: [mail], %s}", p.Issuer, p.CA, oauthApplication, byRefresh)
+	text = append(text, `routes:
+  - {name: office, domains: ["*"], to: smtp, hosts: [smtp.office.example], tls: verified, user: ada@office.example, oauth: `+tokens+`}
+collect:
+  - {name: office, protocol: pop3, host: pop.office.example, user: ada@office.example, to: ada@office.example, oauth: `+tokens+`}
+  - {name: old, protocol: imap, host: imap.old.example, user: ada@office.example, to: ada@office.example, oauth: `+tokens+`}
+`...)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	login := func(what string) (int, string) {
+		var out, said bytes.Buffer
+		code := run(t.Context(), []string{"oauth", "login", "--refresh-token", "--config", file, what}, strings.NewReader(p.NewRefresh("ada@office.example")+"\n"), &out, &said)
+		return code, out.String() + said.String()
+	}
+	for what, tt := range map[string]struct{ owner, name string }{
+		"store:office": {vault.Store("office"), "office"}, "route:office": {vault.Route("office"), "route office"},
+		"collect:office": {vault.Collect("office"), "collect office"}, "old": {vault.Collect("old"), "collect-old"},
+	} {
+		if code, said := login(what); code != 0 {
+			t.Errorf("%s: status %d: %s", what, code, said)
+			continue
+		}
+		loggedIn(t, p, file, tt.owner, tt.name)
+	}
+	for what, tt := range map[string]struct {
+		code int
+		says string
+	}{
+		"office":      {exitUsage, "route:office"},
+		"route:old":   {1, `no route "old" with oauth`},
+		"none":        {1, `no store "none"`},
+		"collect:new": {1, `no collect "new" with oauth`},
+	} {
+		if code, said := login(what); code != tt.code || !strings.Contains(said, tt.says) {
+			t.Errorf("%s: status %d: %s", what, code, said)
+		}
 	}
 }
 

@@ -77,17 +77,20 @@ func Examine(ctx context.Context, cfg *config.Config, e Examination, tell func(b
 }
 
 // startFor starts a store. One that does not start is a step that has failed, and no store.
-func startFor(ctx context.Context, cfg *config.Config, s config.Store, dir string, tell func(backends.Step)) (*host.Store, backends.Description, error) {
+func startFor(ctx context.Context, cfg *config.Config, s config.Store, dir string, tell func(backends.Step)) (store *stopped, can backends.Description, err error) {
 	spec, err := server.SpecOf(cfg, s)
 	if err != nil {
-		return nil, backends.Description{}, err
+		return nil, can, err
 	}
 	if !keepsLogin(s) {
 		spec.Settings.StateDir = dir
 	}
-	store := host.New(zerolog.Nop(), spec)
+	done, err := withLogin(ctx, cfg, s, &spec)
+	if err != nil {
+		return nil, can, err
+	}
+	store = &stopped{host.New(zerolog.Nop(), spec), done}
 	began := time.Now()
-	var can backends.Description
 	if err = store.Start(ctx); err == nil {
 		can, err = store.Describe(ctx)
 	}
@@ -108,8 +111,8 @@ func startFor(ctx context.Context, cfg *config.Config, s config.Store, dir strin
 	return nil, can, nil
 }
 
-// keepsLogin says whether a store has a refresh token in its state folder, which changes with each use: it is used with that folder,
-// as the gateway itself does.
+// keepsLogin says whether a store has a refresh token, which may change with each use: it is used as the gateway itself does, from
+// where that keeps it, or from the state folder, where an earlier version has left it.
 func keepsLogin(s config.Store) bool {
 	var settings struct {
 		OAuth struct {

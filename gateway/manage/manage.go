@@ -4,6 +4,8 @@
 package manage
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/server"
+	"github.com/dipylon/dipylon/gateway/vault"
 	"github.com/dipylon/dipylon/plugins/host"
 )
 
@@ -52,11 +55,41 @@ func StoreOf(cfg *config.Config, mailbox string) (config.Store, error) {
 	return cfg.Stores[at], nil
 }
 
-// prepare makes a store whose plugin is not started yet. Whoever gets it closes it.
-func prepare(cfg *config.Config, s config.Store) (*host.Store, error) {
+// stopped is a store whose plugin is not started yet. Whoever gets it closes it.
+type stopped struct {
+	*host.Store
+	done func() error
+}
+
+// Close closes the store, and then what it has had of the state.
+func (s stopped) Close() error { return errors.Join(s.Store.Close(), s.done()) }
+
+// prepare makes a store that is to be used as the gateway does.
+func prepare(ctx context.Context, cfg *config.Config, s config.Store) (stopped, error) {
 	spec, err := server.SpecOf(cfg, s)
+	if err != nil {
+		return stopped{}, err
+	}
+	done, err := withLogin(ctx, cfg, s, &spec)
+	if err != nil {
+		return stopped{}, err
+	}
+	store, err := server.NewStore(zerolog.Nop(), spec)
+	if err != nil {
+		return stopped{}, errors.Join(err, done())
+	}
+	return stopped{store, done}, nil
+}
+
+// withLogin gives a store the vault that has its login, where it keeps one. Others get tokens for themselves.
+func withLogin(ctx context.Context, cfg *config.Config, s config.Store, spec *host.Spec) (done func() error, err error) {
+	if !keepsLogin(s) {
+		return func() error { return nil }, nil
+	}
+	v, done, err := server.OpenVault(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	return server.NewStore(zerolog.Nop(), spec)
+	spec.Settings.Vault = v.Of(vault.Store(s.Name))
+	return done, nil
 }

@@ -111,7 +111,7 @@ func OwnerOf(ctx context.Context, cfg *config.Config, draft login.AppPassword) (
 	if err != nil {
 		return "", "", err
 	}
-	store, err := prepare(cfg, configured)
+	store, err := prepare(ctx, cfg, configured)
 	if err != nil {
 		return "", "", err
 	}

@@ -24,7 +24,7 @@ func Inventory(ctx context.Context, cfg *config.Config, name, folder string, c b
 	if err != nil {
 		return nil, err
 	}
-	store, err := prepare(cfg, s)
+	store, err := prepare(ctx, cfg, s)
 	if err != nil {
 		return nil, err
 	}

@@ -153,7 +153,7 @@ func (g *Server) routeConcerns() (concerns []attention.Concern) {
 				c.Severity = attention.Critical
 			}
 			if m.Kind == oauth.LoginNeeded {
-				c.Advice = "run dipylon oauth login " + r.Name
+				c.Advice = "run dipylon oauth login route:" + r.Name
 			}
 			concerns = append(concerns, c)
 		}

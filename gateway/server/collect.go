@@ -23,6 +23,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/collect"
 	"github.com/dipylon/dipylon/gateway/receivers"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/gateway/vault"
 	"github.com/dipylon/dipylon/plugins/host"
 )
 
@@ -114,7 +115,7 @@ func (t *tokenSources) ofCollect(cfg *config.Config, a config.Collect) *smtpclie
 	case a.OAuth == nil:
 		return nil
 	}
-	tokens := t.asked(cfg.CollectOAuth(a), cfg.CollectFolder(a.Name), "collect "+a.Name)(a.User)
+	tokens := t.asked(cfg.CollectOAuth(a), cfg.CollectFolder(a.Name), vault.Collect(a.Name))(a.User)
 	return &tokens
 }
 
@@ -163,6 +164,7 @@ func (g *Server) openIMAP(ctx context.Context, account *collect.Account) (collec
 	if err != nil {
 		return collect.Opened{}, err
 	}
+	spec.Settings.Vault = g.vault.Of(vault.Collect(name)) // a process for each run: what one has got the next one has
 	if err := state.MakeFolder(cfg.CollectFolder(name)); err != nil {
 		return collect.Opened{}, err
 	}

@@ -15,5 +15,10 @@ func TestMain(m *testing.M) {
 		serve.Store(maildir.New(maildir.WithLogger(serve.Logger())))
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	atEnd()
+	os.Exit(code)
 }
+
+// atEnd ends what tests have shared.
+var atEnd = func() {}

@@ -145,7 +145,7 @@ func (c *change) callOff() {
 func (g *Server) planStores(ctx context.Context, c *change) error {
 	var changed, same []config.Store
 	for _, s := range c.cfg.Stores {
-		spec, err := SpecOf(c.cfg, s)
+		spec, err := g.specOf(c.cfg, s)
 		if err != nil {
 			return err
 		}

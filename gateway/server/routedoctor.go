@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,6 +42,15 @@ const serversExamined = 10
 func ExamineRoute(ctx context.Context, cfg *config.Config, e RouteExamination, tell func(backends.Step)) error {
 	var tokens tokenSources
 	defer tokens.close()
+	if at := slices.IndexFunc(cfg.Routes, func(r config.Route) bool { return r.Name == e.Route }); at >= 0 && cfg.Routes[at].OAuth.KeepsLogin() {
+		v, done, err := OpenVault(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer done() //nolint:errcheck // what was put is on the disk
+		defer tokens.close()
+		tokens.vault = v
+	}
 	table, err := tokens.routesOf(cfg)
 	if err != nil {
 		return err

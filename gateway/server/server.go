@@ -51,6 +51,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/gateway/stores"
 	"github.com/dipylon/dipylon/gateway/track"
+	"github.com/dipylon/dipylon/gateway/vault"
 )
 
 // Server is the gateway while it runs. Its methods may be called at the same time.
@@ -84,6 +85,7 @@ type Server struct {
 	endTrack      func()          // once nothing is logged any more; nil: it has not begun
 	routes        atomic.Pointer[route.Table]
 	tokens        tokenSources // of the routes
+	vault         *vault.Vault
 	reports       atomic.Pointer[reports.Settings]
 	confirmed     routing.Confirmed
 	metrics       *metrics
@@ -186,7 +188,7 @@ func (g *Server) prepareAll(ctx context.Context) error {
 		Table:     g.router.Table,
 		Passwords: kept, Devices: g.devices, Policy: LoginPolicy(g.cfg),
 	})
-	g.tokens.log = g.log
+	g.tokens.log, g.tokens.vault = g.log, g.vault
 	routes, err := g.tokens.routesOf(g.cfg)
 	if err != nil {
 		return err
@@ -253,6 +255,7 @@ func (g *Server) openState(ctx context.Context) error {
 	g.index = index.New(index.Options{Log: g.log, DB: g.db})
 	g.openings = folder.NewOpenings(g.db)
 	g.quota = quota.New(g.db)
+	g.vault = vault.New(g.db)
 	g.locks = folder.NewLocks(folder.LockOptions{Log: g.log, DB: g.db, Time: g.cfg.Timeouts.Lease.Std()})
 	g.dedup, err = routing.OpenDedup(ctx, routing.DedupOptions{Log: g.log, DB: g.db, Files: filepath.Join(g.cfg.StateFolder, "ledger")})
 	if err != nil {
@@ -330,5 +333,5 @@ func (g *Server) tasks() []state.Task {
 	}
 	tasks := slices.Concat(g.index.Tasks(), keys.Tasks(), g.locks.Tasks(), g.openings.Tasks(), g.dedup.Tasks(), []state.Task{sweeper.Task(), g.quota.Task()})
 	tasks = append(tasks, track.Tasks(g.db, func() time.Duration { return g.Snapshot().Config.Track.Keep.Std() })...)
-	return slices.Concat(tasks, g.throttle.Tasks(), g.fetcher.Tasks())
+	return slices.Concat(tasks, g.throttle.Tasks(), g.fetcher.Tasks(), g.vault.Tasks())
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/state"
 	"github.com/dipylon/dipylon/gateway/stores"
+	"github.com/dipylon/dipylon/gateway/vault"
 	"github.com/dipylon/dipylon/plugins/host"
 )
 
@@ -60,6 +61,13 @@ func SpecOf(cfg *config.Config, s config.Store) (host.Spec, error) {
 		DrainTimeout: cfg.Timeouts.PluginDrain.Std(),
 		StopTimeout:  stopMost,
 	}, nil
+}
+
+// specOf is [SpecOf] with what the store keeps for all gateways.
+func (g *Server) specOf(cfg *config.Config, s config.Store) (host.Spec, error) {
+	spec, err := SpecOf(cfg, s)
+	spec.Settings.Vault = g.vault.Of(vault.Store(s.Name))
+	return spec, err
 }
 
 // StateOptions is how the state of a configuration is opened.
@@ -114,7 +122,7 @@ func (g *Server) startStores(ctx context.Context, cfg *config.Config) error {
 	}
 	outcomes := make(chan outcome, len(cfg.Stores))
 	for _, s := range cfg.Stores {
-		spec, err := SpecOf(cfg, s)
+		spec, err := g.specOf(cfg, s)
 		if err != nil {
 			return err
 		}

@@ -13,12 +13,14 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/state"
+	"github.com/dipylon/dipylon/gateway/vault"
 )
 
-// tokenSources are what gets the tokens of routes with oauth. One is made when it is first asked, and stays over reloads that
-// leave its settings as they were: its tokens do. The zero value is ready.
+// tokenSources are what gets the tokens of routes with oauth, and of accounts that are collected by POP3. One is made when it is
+// first asked, and stays over reloads that leave its settings as they were: its tokens do. The zero value is ready.
 type tokenSources struct {
-	log zerolog.Logger
+	log   zerolog.Logger
+	vault *vault.Vault // where tokens are shared with other gateways; nil: they are not
 
 	mu     sync.Mutex
 	made   map[[sha256.Size]byte]*oauth.Source
@@ -38,22 +40,22 @@ func (t *tokenSources) of(cfg *config.Config, r config.Route) func(mailbox strin
 	case r.OAuth == nil:
 		return nil
 	}
-	return t.asked(cfg.OAuthOf(r), cfg.RouteFolder(r.Name), r.Name)
+	return t.asked(cfg.OAuthOf(r), cfg.RouteFolder(r.Name), vault.Route(r.Name))
 }
 
-// asked is what gets tokens as a configuration says, for a mailbox.
-func (t *tokenSources) asked(c oauth.Config, folder, name string) func(mailbox string) smtpclient.Tokens {
+// asked is what gets tokens as a configuration says, for a mailbox. owner is whose they are in the vault.
+func (t *tokenSources) asked(c oauth.Config, folder, owner string) func(mailbox string) smtpclient.Tokens {
 	return func(mailbox string) smtpclient.Tokens {
 		return smtpclient.Tokens{
 			Token: func(ctx context.Context) (string, error) {
-				source, err := t.source(c, folder, name)
+				source, err := t.source(c, folder, owner)
 				if err != nil {
 					return "", err
 				}
 				return source.Token(ctx, mailbox)
 			},
 			Refused: func(token string) {
-				if source, err := t.source(c, folder, name); err == nil {
+				if source, err := t.source(c, folder, owner); err == nil {
 					source.Refused(mailbox, token)
 				}
 			},
@@ -65,7 +67,7 @@ func (t *tokenSources) asked(c oauth.Config, folder, name string) func(mailbox s
 func (t *tokenSources) matters(cfg *config.Config, r config.Route) []oauth.Matter {
 	c := cfg.OAuthOf(r)
 	t.mu.Lock()
-	source := t.made[keyOf(c, r.Name)]
+	source := t.made[keyOf(c, vault.Route(r.Name))]
 	t.mu.Unlock()
 	if source == nil { // no mail has gone that way yet
 		return c.Matters()
@@ -74,29 +76,32 @@ func (t *tokenSources) matters(cfg *config.Config, r config.Route) []oauth.Matte
 }
 
 // keyOf tells one configuration from another. It has no secret in it.
-func keyOf(c oauth.Config, name string) [sha256.Size]byte {
-	return sha256.Sum256(fmt.Appendf(nil, "%q %#v", name, c))
+func keyOf(c oauth.Config, owner string) [sha256.Size]byte {
+	return sha256.Sum256(fmt.Appendf(nil, "%q %#v", owner, c))
 }
 
 var errStopping = errors.New("the gateway stops")
 
-// source is what gets a route's tokens.
-func (t *tokenSources) source(c oauth.Config, folder, name string) (*oauth.Source, error) {
+// source is what gets an owner's tokens.
+func (t *tokenSources) source(c oauth.Config, folder, owner string) (*oauth.Source, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := keyOf(c, name)
+	key := keyOf(c, owner)
 	if s := t.made[key]; s != nil {
 		return s, nil
 	}
 	if t.closed {
 		return nil, errStopping
 	}
+	if t.vault != nil {
+		c.Vault.Shared = t.vault.Of(owner)
+	}
 	if c.Grant == oauth.RefreshToken {
 		if err := state.MakeFolder(folder); err != nil {
 			return nil, err
 		}
 	}
-	c.Notice = func(err error) { t.log.Error().Err(err).Str("route", name).Msg("the provider gives no token") }
+	c.Notice = func(err error) { t.log.Error().Err(err).Str("of", owner).Msg("the provider gives no token") }
 	s, err := oauth.New(c)
 	if err != nil {
 		return nil, err
@@ -108,17 +113,26 @@ func (t *tokenSources) source(c oauth.Config, folder, name string) (*oauth.Sourc
 	return s, nil
 }
 
+// OpenVault opens the vault of a configuration's state, beside the gateway that may be running on it.
+func OpenVault(ctx context.Context, cfg *config.Config) (v *vault.Vault, done func() error, err error) {
+	db, err := state.Open(ctx, StateOptions(zerolog.Nop(), cfg))
+	if err != nil {
+		return nil, nil, err
+	}
+	return vault.New(db), db.Close, nil
+}
+
 // keep ends those that no route of a configuration has any more.
 func (t *tokenSources) keep(cfg *config.Config) {
 	used := make(map[[sha256.Size]byte]bool)
 	for _, r := range cfg.Routes {
 		if r.OAuth != nil {
-			used[keyOf(cfg.OAuthOf(r), r.Name)] = true
+			used[keyOf(cfg.OAuthOf(r), vault.Route(r.Name))] = true
 		}
 	}
 	for _, a := range cfg.Collect {
 		if a.OAuth != nil {
-			used[keyOf(cfg.CollectOAuth(a), "collect "+a.Name)] = true
+			used[keyOf(cfg.CollectOAuth(a), vault.Collect(a.Name))] = true
 		}
 	}
 	t.end(func(key [sha256.Size]byte) bool { return !used[key] })

@@ -85,7 +85,7 @@ var rules = []rule{
 	// What commands and the administration do, without a command line.
 	{"gateway/manage", []string{
 		"gateway/admin", "gateway/collect", "gateway/devices", "gateway/doctor", "gateway/folder", "gateway/index", "gateway/login", "gateway/maildrop", "gateway/passwords", "gateway/policy", "gateway/queue",
-		"gateway/route", "gateway/server", "gateway/spool", "gateway/state", "gateway/status", "gateway/stores", "plugins/host", "backends$", "backends/mail",
+		"gateway/route", "gateway/server", "gateway/spool", "gateway/state", "gateway/status", "gateway/stores", "gateway/vault", "plugins/host", "backends$", "backends/mail",
 		"backends/tempfolder$", "config",
 	}},
 	// The binary has the built-in backends inside.

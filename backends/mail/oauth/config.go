@@ -120,6 +120,9 @@ func (c Config) checkGrant() (wrong []Problem) {
 	if (c.Certificate == "") != (c.Key == "") {
 		add("certificate", "certificate and certificate_key go together")
 	}
+	if c.Vault.Key != "" && len(c.Vault.Key) < sealKeyLeast {
+		add("seal_key", fmt.Sprintf("is shorter than %d characters (openssl rand -hex 32 makes a good one)", sealKeyLeast))
+	}
 	switch c.Grant {
 	case ClientCredentials:
 		if c.ClientID == "" {
@@ -141,8 +144,6 @@ func (c Config) checkGrant() (wrong []Problem) {
 		}
 		if c.Vault.Key == "" {
 			add("seal_key", "the refresh token is kept encrypted: set a key, by reference (openssl rand -hex 32)")
-		} else if len(c.Vault.Key) < sealKeyLeast {
-			add("seal_key", fmt.Sprintf("is shorter than %d characters (openssl rand -hex 32 makes a good one)", sealKeyLeast))
 		}
 	default:
 		add("grant", "expected client_credentials, service_account or refresh_token")
