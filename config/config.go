@@ -60,6 +60,7 @@ type Config struct {
 	file      string
 	dir       string
 	positions map[string]Position
+	source    source
 }
 
 // Log says what is logged, and how.

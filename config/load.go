@@ -79,13 +79,15 @@ func Default(dir string, options Options) (*Config, error) {
 // absolute. What is wrong with it is an [*Error].
 func Parse(name, dir string, data []byte, options Options) (*Config, error) {
 	options = options.withDefaults()
-	d := newDecoder(name, secrets{dir: dir, env: options.Env})
+	read := make(map[string]secretFile)
+	d := newDecoder(name, secrets{dir: dir, env: options.Env, read: read})
 	root, problem := document(name, data)
 	if problem != nil {
 		return nil, sorted([]Problem{*problem})
 	}
 	cfg := withDefaults(fullName(options.Hostname))
 	cfg.file, cfg.dir, cfg.positions = name, dir, d.positions
+	cfg.source = source{data, options, read}
 	if root != nil {
 		d.value("", root, reflect.ValueOf(&cfg).Elem(), "")
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,8 @@ const mostSecret = 64 << 10
 type secrets struct {
 	dir string                           // what relative paths are relative to
 	env func(name string) (string, bool) // as os.LookupEnv
+	// read notes the files that were read; nil: nobody wants to know.
+	read map[string]secretFile
 }
 
 // isReference says whether a text stands for something else.
@@ -60,6 +63,10 @@ func (s secrets) file(name string) (string, error) {
 		return "", fmt.Errorf("the file %s cannot be read: %w", name, reason(err))
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", fmt.Errorf("the file %s cannot be read: %w", name, reason(err))
+	}
 	data, err := io.ReadAll(io.LimitReader(f, mostSecret+1))
 	switch {
 	case err != nil:
@@ -68,6 +75,9 @@ func (s secrets) file(name string) (string, error) {
 		return "", fmt.Errorf("the file %s has more than %d octets", name, mostSecret)
 	case !utf8.Valid(data):
 		return "", fmt.Errorf("the file %s is not UTF-8 text", name)
+	}
+	if s.read != nil {
+		s.read[name] = secretFile{info, sha256.Sum256(data)}
 	}
 	data = bytes.TrimSuffix(data, []byte("\n"))
 	return string(bytes.TrimSuffix(data, []byte("\r"))), nil

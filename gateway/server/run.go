@@ -105,6 +105,7 @@ func (g *Server) start(ctx context.Context) error {
 	g.warn(g.cfg)
 	g.work.Go(func() { g.attention.Run(g.alive) })
 	g.work.Go(func() { g.devices.Run(g.base) })
+	g.work.Go(func() { g.watchSecrets(g.alive) })
 	g.work.Go(func() { state.Maintain(g.base, g.log, maintenanceEvery, g.tasks()...) })
 	return nil
 }

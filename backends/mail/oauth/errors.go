@@ -46,7 +46,7 @@ const (
 
 // advice is what to do.
 var advice = map[Kind]string{
-	SecretExpired:       "make a new client secret for the application, put it in the place of the old one and reload; a certificate in its place lasts longer",
+	SecretExpired:       "make a new client secret for the application, put it in the place of the old one (one in the configuration itself takes a reload, one behind file: does not); a certificate in its place lasts longer",
 	SecretWrong:         "check client_id and client_secret: the secret's value is wanted, not its id",
 	CertificateExpired:  "make a new certificate, add it to the application, and put it in the place of the old one",
 	CertificateUnusable: "check the files: PEM, the key of this certificate, readable by the gateway's user",
