@@ -36,6 +36,13 @@
 // [*Unusable] that says what to do. [Inspect] looks at a database as it is, [Backup] copies
 // one that is in use. One that [Move] has left, or has not filled to the end, is refused, too.
 //
+// # Upgrades
+//
+// The first gateway of a newer version that opens a shared database brings the schema up to date. Those of the earlier version that are at
+// work go on, as a migration only adds what they leave as it is, and are stopped and replaced one after the other: started anew they are
+// refused, so the way back is a backup from before. A migration that an earlier version cannot go on beside is refused while one is at
+// work (alone in migrate.go); a test reads each migration for that.
+//
 // # Measured
 //
 // Small durable writes a second by go test -run '^$' -bench Write ./gateway/state, on two shared

@@ -6,6 +6,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/pressly/goose/v3"
@@ -102,6 +103,9 @@ func migrate(ctx context.Context, log zerolog.Logger, dialect goose.Dialect, db 
 			return err
 		}
 		options = append(options, goose.WithSessionLocker(locker))
+		if err := besideOthers(ctx, name, db, alone); err != nil {
+			return err
+		}
 	}
 	provider, err := goose.NewProvider(dialect, db, files, options...)
 	if err != nil {
@@ -113,6 +117,38 @@ func migrate(ctx context.Context, log zerolog.Logger, dialect goose.Dialect, db 
 	}
 	for _, m := range done {
 		log.Info().Str("database", name).Int64("migration", m.Source.Version).Dur("took_ms", m.Duration).Msg("the state database's schema is brought up to date")
+	}
+	return nil
+}
+
+// alone are the migrations after which a gateway that does not know them cannot go on: none may be at work when they are made. All others
+// only add to the schema, with defaults, what such a gateway leaves as it is. So gateways that share a database are upgraded one after the
+// other: those of the earlier version go on, and are not started any more ([newer]).
+var alone = []int64{}
+
+// besideOthers refuses migrations that no other gateway may be at work beside, while one is: its row in spool_nodes is renewed as long as it is.
+func besideOthers(ctx context.Context, name string, db *sql.DB, alone []int64) error {
+	version, err := versionOf(ctx, db)
+	if err != nil {
+		return unusable(name, err)
+	}
+	if version == 0 || !slices.ContainsFunc(alone, func(one int64) bool { return one > version }) {
+		return nil
+	}
+	var others int
+	const now = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+	err = db.QueryRowContext(ctx, "SELECT count(*) FROM spool_nodes WHERE until > "+now).Scan(&others)
+	if err != nil && missingTable(err, "spool_nodes") {
+		return nil // the schema is older than gateways that share a queue
+	}
+	if err != nil {
+		return fmt.Errorf("the state database: %w", err)
+	}
+	if others > 0 {
+		return &Unusable{
+			What: fmt.Sprintf("the schema of %s has to be changed as gateways of an earlier version cannot follow, and %d are at work", name, others),
+			Do:   "stop all gateways that share it, wait for half a minute, and then start them in this version",
+		}
 	}
 	return nil
 }
