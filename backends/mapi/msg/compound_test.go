@@ -43,7 +43,7 @@ func compound(root *dir, shift int) []byte {
 	return w.finish()
 }
 
-const freeSector, fatSector = 0xFFFF_FFFF, 0xFFFF_FFFD
+const freeSector, fatSector, difatSector = 0xFFFF_FFFF, 0xFFFF_FFFD, 0xFFFF_FFFC
 
 // chain adds octets as sectors of their own, and returns the first.
 func (w *writer) chain(octets []byte) uint32 {
@@ -138,14 +138,8 @@ func (w *writer) finish() []byte {
 	}
 	directory := w.chain(bytes.Join(w.entries, nil))
 	miniFAT := w.chain(octetsOf(w.miniFAT))
-	first, n := len(w.fat), 0
-	for len(w.fat) > n*size/4 {
-		w.fat = append(w.fat, fatSector)
-		n++
-	}
-	for len(w.fat)%(size/4) != 0 {
-		w.fat = append(w.fat, freeSector)
-	}
+	first := len(w.fat)
+	n, difats := w.tables(size / 4)
 	header := make([]byte, size)
 	le := binary.LittleEndian
 	copy(header, signature[:])
@@ -160,14 +154,55 @@ func (w *writer) finish() []byte {
 	le.PutUint32(header[60:], miniFAT)
 	le.PutUint32(header[64:], uint32(len(w.miniFAT)*4/size))
 	le.PutUint32(header[68:], endOfChain)
+	le.PutUint32(header[72:], uint32(difats))
+	if difats > 0 {
+		le.PutUint32(header[68:], uint32(first+n))
+	}
 	for i := range difatInHeader {
 		le.PutUint32(header[difatOffset+4*i:], freeSector)
 		if i < n {
 			le.PutUint32(header[difatOffset+4*i:], uint32(first+i))
 		}
 	}
-	if n > difatInHeader {
-		panic("this writer has no DIFAT of its own: use larger sectors")
+	return slices.Concat(header, w.sectors.Bytes(), octetsOf(w.fat), difat(first, n, difats, size/4))
+}
+
+// tables adds the sectors that the FAT is in, and those of the DIFAT, and returns how many they are. MS-CFB §2.3 and §2.5.
+func (w *writer) tables(inSector int) (fats, difats int) {
+	used := len(w.fat)
+	for fats*inSector < used+fats+difats || difats*(inSector-1) < fats-difatInHeader {
+		fats = (used + fats + difats + inSector - 1) / inSector
+		difats = (max(0, fats-difatInHeader) + inSector - 2) / (inSector - 1)
 	}
-	return slices.Concat(header, w.sectors.Bytes(), octetsOf(w.fat))
+	for range fats {
+		w.fat = append(w.fat, fatSector)
+	}
+	for range difats {
+		w.fat = append(w.fat, difatSector)
+	}
+	for len(w.fat)%inSector != 0 {
+		w.fat = append(w.fat, freeSector)
+	}
+	return fats, difats
+}
+
+// difat returns the sectors that say where the FAT is beyond what the header says, MS-CFB §2.5.1.
+func difat(first, fats, difats, inSector int) []byte {
+	var all []uint32
+	for at := difatInHeader; len(all) < difats*inSector; at++ {
+		switch {
+		case len(all)%inSector == inSector-1:
+			next := uint32(endOfChain)
+			if len(all)+1 < difats*inSector {
+				next = uint32(first + fats + len(all)/inSector + 1)
+			}
+			all = append(all, next)
+			at--
+		case at < fats:
+			all = append(all, uint32(first+at))
+		default:
+			all = append(all, freeSector)
+		}
+	}
+	return octetsOf(all)
 }

@@ -3,6 +3,7 @@ package msg
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -74,5 +75,55 @@ func TestOddFiles(t *testing.T) {
 			}
 			readAll(t, f.Message, int64(len(octets)))
 		})
+	}
+}
+
+// TestFilesOfPeers has what the collections of those who read such files have: more recipients and attachments than ten, in their order
+// (HiraokaHyperTools/msgreader), a FAT that is longer than the header has room for (the same, and mdsteele/rust-cfb), texts in an old code page with HTML in
+// another one (apache/poi), and contacts of both kinds of texts.
+func TestFilesOfPeers(t *testing.T) {
+	many := &mapi.Message{}
+	for i := range 200 {
+		r := &mapi.Recipient{}
+		r.Set(mapi.PidTagDisplayName, mapi.String(fmt.Sprint("recipient ", i)))
+		a := &mapi.Attachment{Data: mapi.ContentOf([]byte{byte(i)})}
+		a.Set(mapi.PidTagAttachLongFilename, mapi.String(fmt.Sprint("file ", i)))
+		many.Recipients, many.Attachments = append(many.Recipients, r), append(many.Attachments, a)
+	}
+	large := letter()
+	large.Attachments[0].Data = mapi.ContentOf(bytes.Repeat([]byte("large "), 18<<20/6))
+	old := &mapi.Message{}
+	old.Set(mapi.PidTagMessageCodepage, mapi.Integer32(1251))
+	old.Set(mapi.PidTagInternetCodepage, mapi.Integer32(65001))
+	old.Set(mapi.PidTagSubject, mapi.String8{Octets: "\xCF\xF0\xE8\xE2\xE5\xF2"})
+	old.Set(mapi.PidTagHtml, mapi.Binary("<p>Привет"))
+	contact := &mapi.Message{}
+	contact.Set(mapi.PidTagMessageCodepage, mapi.Integer32(932))
+	contact.Set(mapi.PidTagMessageClass, mapi.String8{Octets: "IPM.Contact"})
+	contact.Set(mapi.PidTagDisplayName, mapi.String8{Octets: "\x93\xfa\x96\x7b"})
+	contact.Set(mapi.PidLidEmail1EmailAddress, mapi.String8{Octets: "ada@sakes.example"})
+	for name, m := range map[string]*mapi.Message{"many": many, "large": large, "old": old, "contact": contact} {
+		got := readWhole(t, compound(encode(t, m), 9)).Message
+		for i, r := range m.Recipients {
+			if got.Recipients[i].Text(mapi.PidTagDisplayName) != r.Text(mapi.PidTagDisplayName) {
+				t.Errorf("%s: recipient %d is %q", name, i, got.Recipients[i].Text(mapi.PidTagDisplayName))
+			}
+		}
+		for i, a := range m.Attachments {
+			if theirs := got.Attachments[i]; theirs.Text(mapi.PidTagAttachLongFilename) != a.Text(mapi.PidTagAttachLongFilename) ||
+				!a.Data.IsZero() && !bytes.Equal(whole(t, theirs.Data), whole(t, a.Data)) {
+				t.Errorf("%s: attachment %d is %q", name, i, theirs.Text(mapi.PidTagAttachLongFilename))
+			}
+		}
+		switch name {
+		case "old":
+			if got.Text(mapi.PidTagSubject) != "Привет" || string(got.Bytes(mapi.PidTagHtml)) != "<p>Привет" {
+				t.Errorf("%q", got.Text(mapi.PidTagSubject))
+			}
+		case "contact":
+			if got.Text(mapi.PidTagDisplayName) != "日本" || got.Text(mapi.PidLidEmail1EmailAddress) != "ada@sakes.example" {
+				t.Errorf("%q", got.Text(mapi.PidTagDisplayName))
+			}
+		}
 	}
 }

@@ -61,20 +61,6 @@ func TestMsgconvertReads(t *testing.T) {
 	}
 }
 
-// whole returns the octets of a content.
-func whole(t *testing.T, c mapi.Content) []byte {
-	t.Helper()
-	r, err := c.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	octets, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return octets
-}
-
 // leaves returns the decoded contents of all parts that have none themselves.
 func leaves(t *testing.T, contentType, encoding string, body io.Reader) []string {
 	t.Helper()

@@ -100,6 +100,20 @@ func readWhole(t testing.TB, octets []byte) *File {
 	return f
 }
 
+// whole returns the octets of a content.
+func whole(t *testing.T, c mapi.Content) []byte {
+	t.Helper()
+	r, err := c.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	octets, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return octets
+}
+
 // TestRead: each property, recipient and attachment comes back, with sectors of either size.
 func TestRead(t *testing.T) {
 	for _, shift := range []int{9, 12} {
