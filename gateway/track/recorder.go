@@ -38,11 +38,13 @@ const (
 	lostEvery   = time.Minute     // how often it is said that events were dropped
 )
 
-// tracked are the events of a message's life, as they stand in a line of the log. Within a value they would be
-// quoted.
-var tracked = [][]byte{named(events.MessageIn), named(events.Collected), named(events.Fetched), named(events.Queued), named(events.Delivery), named(events.Relay), named(events.QueueChange)}
+// tracked are the events of a message's life.
+var tracked = map[string]bool{
+	events.MessageIn: true, events.Collected: true, events.Fetched: true, events.Queued: true, events.Delivery: true, events.Relay: true, events.QueueChange: true,
+}
 
-func named(event string) []byte { return []byte(`"` + events.Event + `":"` + event + `"`) }
+// eventKey is what stands in front of an event's name in a line of the log. Within a value it would be quoted.
+var eventKey = []byte(`"` + events.Event + `":"`)
 
 // Recorder takes events out of the log. It is an [io.Writer] for whole lines.
 type Recorder struct {
@@ -97,9 +99,11 @@ func (r *Recorder) Write(line []byte) (int, error) {
 }
 
 func isTracked(line []byte) bool {
-	for _, event := range tracked {
-		if bytes.Contains(line, event) {
-			return true
+	for found := true; found; {
+		if _, line, found = bytes.Cut(line, eventKey); found {
+			if name, _, ended := bytes.Cut(line, []byte(`"`)); ended && tracked[string(name)] {
+				return true
+			}
 		}
 	}
 	return false
