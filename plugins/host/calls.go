@@ -148,6 +148,31 @@ func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) (verdi
 	if query.Recipients, paused = s.splitPaused(key, all); len(paused) > 0 && len(query.Recipients) == 0 {
 		return s.joinPaused(key, all, nil, paused), nil
 	}
+	if verdicts, err = s.held(ctx, query); verdicts == nil && err == nil {
+		verdicts, err = s.resolve(ctx, query)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.joinPaused(key, all, verdicts, paused), nil
+}
+
+// held gives the answer that the process holds; nil: none.
+func (s *Store) held(ctx context.Context, query backends.ResolveQuery) ([]backends.Verdict, error) {
+	g, err := s.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer g.release()
+	if !isReceiver(g.desc.Capabilities) {
+		return nil, g.lacks()
+	}
+	verdicts, _ := g.resolved.of(query)
+	return verdicts, nil
+}
+
+// resolve asks the process, unless it holds an answer by now.
+func (s *Store) resolve(ctx context.Context, query backends.ResolveQuery) (verdicts []backends.Verdict, err error) {
 	m, err := convert.ResolveToProto(query)
 	if err != nil {
 		return nil, refused(err)
@@ -168,10 +193,7 @@ func (s *Store) Resolve(ctx context.Context, query backends.ResolveQuery) (verdi
 		g.resolved.note(query, verdicts, asOf)
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return s.joinPaused(key, all, verdicts, paused), nil
+	return verdicts, err
 }
 
 // MaySend asks whether an account may send as an address.
