@@ -169,19 +169,28 @@ func insert(tx *state.Tx, d *Device, p login.AppPassword) error {
 	if err := passwords.DevicesChanged(tx); err != nil { // it has the row locked: others wait
 		return err
 	}
+	if err := room(tx, d); err != nil {
+		return err
+	}
 	if err := conflict(tx, d); err != nil {
 		return err
 	}
-	text, err := json.Marshal(settings{d.Place, d.Owner, d.Proof, d.Certificate, d.Sending})
+	text, err := d.settings()
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("INSERT INTO devices (name, password, settings, last_error, last_error_at) VALUES ($1, $2, $3, '', 0)", d.Name, p.ID, string(text))
+	_, err = tx.Exec("INSERT INTO devices (name, password, settings, last_error, last_error_at) VALUES ($1, $2, $3, '', 0)", d.Name, p.ID, text)
 	return err
 }
 
-// conflict says which other device a new one would be taken for.
-func conflict(tx *state.Tx, d *Device) error {
+// settings are what the column of that name has of a device.
+func (d *Device) settings() (string, error) {
+	text, err := json.Marshal(settings{d.Place, d.Owner, d.Proof, d.Certificate, d.Sending})
+	return string(text), err
+}
+
+// room says why a device cannot be added, whatever it is.
+func room(tx *state.Tx, d *Device) error {
 	if same, err := tx.One([]any{new(string)}, "SELECT name FROM devices WHERE name = $1", d.Name); err != nil || same {
 		return cmp.Or(err, fmt.Errorf("%w: %s", ErrExists, d.Name))
 	}
@@ -189,17 +198,24 @@ func conflict(tx *state.Tx, d *Device) error {
 	if _, err := tx.One([]any{&count}, "SELECT COUNT(*) FROM devices"); err != nil || count >= mostDevices {
 		return cmp.Or(err, fmt.Errorf("there are %d devices, and can be no more", count))
 	}
+	return nil
+}
+
+// conflict says which other device this one would be taken for.
+func conflict(tx *state.Tx, d *Device) error {
 	switch d.Proof {
 	case ByNetwork:
 		for _, n := range d.Networks {
-			other, found, err := first(tx, "p.hash = '' AND ' ' || p.networks || ' ' LIKE $1", "% "+n.String()+" %", func(other *Device) bool { return other.Proof == ByNetwork })
+			other, found, err := first(tx, "p.hash = '' AND ' ' || p.networks || ' ' LIKE $1", "% "+n.String()+" %", func(other *Device) bool {
+				return other.Proof == ByNetwork && other.Name != d.Name
+			})
 			if err != nil || found {
 				return cmp.Or(err, fmt.Errorf("the device %s has the network %s already: give one of them a smaller network, which goes before a larger one, or a password", other, n))
 			}
 		}
 	case ByCertificate:
 		other, found, err := first(tx, "p.hash = '' AND d.settings LIKE $1", `%"certificate"%`, func(other *Device) bool {
-			return other.Proof == ByCertificate && *other.Certificate == *d.Certificate
+			return other.Proof == ByCertificate && *other.Certificate == *d.Certificate && other.Name != d.Name
 		})
 		if err != nil || found {
 			return cmp.Or(err, fmt.Errorf("the device %s has this certificate already", other))

@@ -47,10 +47,12 @@ func (s *Session) Over(ctx context.Context) error {
 	}
 	d := t.byName[s.Name]
 	switch {
-	case d == nil || d.Password != s.Password:
+	case d == nil || d.Created != s.Created:
 		return fmt.Errorf("the device %s was removed", s.Name)
 	case d.Disabled:
 		return fmt.Errorf("the device %s is switched off", s.Name)
+	case !d.logsInAs(s.Device):
+		return fmt.Errorf("how the device %s logs in was changed: connect again", s.Name)
 	}
 	s.Device, s.version = d, t.version
 	return nil

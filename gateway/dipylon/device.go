@@ -14,10 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dipylon/dipylon/config"
-	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/devices"
-	"github.com/dipylon/dipylon/gateway/login"
-	"github.com/dipylon/dipylon/gateway/manage"
 	"github.com/dipylon/dipylon/gateway/passwords"
 	"github.com/dipylon/dipylon/gateway/quota"
 	"github.com/dipylon/dipylon/gateway/state"
@@ -49,13 +46,14 @@ from then on, on all gateways.`,
   dipylon device add tickets --account help@sakes.example --owner it@sakes.example \
       --protocol pop3 --protocol submission --per-day 2000
   dipylon device list
+  dipylon device set scanner --recipient @sakes.example --per-minute 20
   dipylon device disable scanner`,
 		Args: cobra.NoArgs,
 		RunE: action(func(cmd *cobra.Command, _ []string) error { return cmd.Help() }),
 	}
 	cmd.PersistentFlags().StringVarP(&from.file, "config", "c", "", configUsage)
 	_ = cmd.MarkPersistentFlagFilename("config", "yaml", "yml") // fails only where there is no such flag
-	cmd.AddCommand(newDeviceAdd(&from), newDeviceList(&from), newDeviceShow(&from),
+	cmd.AddCommand(newDeviceAdd(&from), newDeviceSet(&from), newDeviceList(&from), newDeviceShow(&from),
 		newDeviceSwitch(&from, "disable", "off", true), newDeviceSwitch(&from, "enable", "on", false), newDeviceRemove(&from))
 	return cmd
 }
@@ -70,132 +68,6 @@ func withDevices(cmd *cobra.Command, from *source, f func(context.Context, *conf
 		defer db.Close()
 		return f(ctx, cfg, devices.New(devices.Options{Log: zerolog.Nop(), DB: db, Passwords: passwords.New(db), Counts: quota.New(db)}))
 	})
-}
-
-// addition is what the flags of "device add" say.
-type addition struct {
-	device    devices.Device
-	texts     manage.DeviceTexts
-	keep      string
-	noLogin   bool
-	print     string // a fingerprint
-	name      string // in a certificate
-	unchecked bool
-	asJSON    bool
-}
-
-func newDeviceAdd(from *source) *cobra.Command {
-	var a addition
-	cmd := &cobra.Command{
-		Use:   "add NAME",
-		Short: "Add a device, and show its password this once",
-		Long: `Adds a device. Without --no-login and without a certificate it has a password, which stands on the
-standard output, and nowhere else from then on; its login name is that of its account.
-
-Two devices cannot have the same network. Where one's network is within another's, an address is the
-device's with the smaller one. A network without a password is private, or small.
-
-The rates of a minute and an hour are how fast mail leaves: more is taken, and waits in the queue. More
-than a day's is refused.
-
-Statuses: 0 added, 1 it cannot be so, or the store has no such account, 75 the state cannot be reached
-now, 78 the configuration is wrong.`,
-		Args: cobra.ExactArgs(1),
-		RunE: action(func(cmd *cobra.Command, args []string) error {
-			a.device.Name = args[0]
-			return withDevices(cmd, from, func(ctx context.Context, cfg *config.Config, book *devices.Book) error {
-				return a.add(ctx, cmd, cfg, book)
-			})
-		}),
-	}
-	a.flags(cmd)
-	_ = cmd.MarkFlagRequired("account") // fails only where there is no such flag
-	return cmd
-}
-
-func (a *addition) flags(cmd *cobra.Command) {
-	f, d, s := cmd.Flags(), &a.device, &a.device.Sending
-	f.StringVar(&a.texts.Account, "account", "", "the `account` that it works for, as it logs in")
-	f.StringVar(&d.Owner, "owner", "", "the `address` of the person who is told of its mail that is refused")
-	f.StringVar(&d.Place, "place", "", "where it stands, in words")
-	f.StringSliceVar(&d.Protocols, "protocol", nil, "a `protocol` that it may use: pop3, submission (default: submission)")
-	f.StringSliceVar(&a.texts.Networks, "network", nil, "a `network` or an address that it is at, 192.0.2.0/28 (default, with a login: everywhere)")
-	f.BoolVar(&a.noLogin, "no-login", false, "whoever is at its networks is the device, and sends without a login")
-	f.StringVar(&a.texts.Certificate, "certificate", "", "a PEM `file` with the device's own certificate, which it shows")
-	f.StringVar(&a.print, "fingerprint", "", "the `SHA-256` of that certificate, in the file's place")
-	f.StringVar(&a.texts.Authority, "certificate-ca", "", "a PEM `file` with the authority that signs its certificates, with --certificate-name")
-	f.StringVar(&a.name, "certificate-name", "", "the `name` in them: a DNS name, an address, or the common name")
-	f.BoolVar(&d.Legacy, "legacy", false, "it may come without TLS, or with TLS 1.0, to listeners with legacy: true")
-	f.StringVar(&s.Sender, "sender", "", "the `address` that all its mail is from, whatever it says itself")
-	f.StringVar(&s.SenderName, "sender-name", "", "the `name` beside that (default: the one that it has written)")
-	f.StringVar(&a.keep, "keep-from", string(content.KeepReplyTo), "`where` the sender goes that it has written: reply-to, x-original-from, nothing")
-	f.StringSliceVar(&s.Senders, "may-send-as", nil, "an `address`, or @domain, that it may send as (default: those of its account)")
-	f.StringSliceVar(&s.Recipients, "recipient", nil, "an `address`, or @domain, that it may send to (default: everybody)")
-	f.IntVar(&s.PerMinute, "per-minute", 0, "how many `messages` leave in a minute; more wait (default: any number)")
-	f.IntVar(&s.PerHour, "per-hour", 0, "how many `messages` leave in an hour; more wait (default: any number)")
-	f.IntVar(&s.PerDay, "per-day", 0, "how many `messages` are taken in 24 hours (default: any number)")
-	f.IntVar(&s.RecipientsPerDay, "recipients-per-day", 0, "how many `recipients` its mail may have in 24 hours (default: any number)")
-	f.StringVar(&a.texts.Size, "size", "", "the largest `message`, 10MiB (default: what the gateway takes)")
-	f.StringVar(&a.texts.Life, "expires", "", "for how long it is good, as 90d or 12h, or until which `date`, as 2027-12-31 (default: for ever)")
-	f.StringVar(&s.SubjectPrefix, "subject-prefix", "", "a `text` in front of each subject, [scanner]")
-	f.StringVar(&s.Charset, "charset", "", "the `charset` of text that does not say its own and is not UTF-8 (default: windows-1252)")
-	f.BoolVar(&a.unchecked, "unchecked", false, "do not ask the store, for an account that it will have later")
-	f.BoolVar(&a.asJSON, "json", false, "print JSON, with the password in \"password\"")
-}
-
-func (a *addition) add(ctx context.Context, cmd *cobra.Command, cfg *config.Config, book *devices.Book) (err error) {
-	d := &a.device
-	if a.print != "" || a.name != "" {
-		d.Certificate = &devices.Certificate{Fingerprint: a.print, Name: a.name}
-	}
-	d.Sending.KeepFrom = content.KeepFrom(a.keep)
-	if err := manage.PrepareDevice(cfg, d, a.texts); err != nil {
-		return err
-	}
-	switch {
-	case a.noLogin && d.Certificate != nil:
-		return withCode(exitUsage, errors.New("a device proves itself by its network (--no-login) or by a certificate, and not by either"))
-	case a.noLogin:
-		d.Proof = devices.ByNetwork
-	case d.Certificate != nil:
-		d.Proof = devices.ByCertificate
-	default:
-		d.Proof = devices.ByPassword
-	}
-	if err := d.Check(time.Now()); err != nil {
-		return err
-	}
-	accountID := ""
-	if !a.unchecked {
-		if accountID, err = ownerOf(ctx, cmd, cfg, login.AppPassword{Store: d.Store, Account: d.Account}); err != nil {
-			return err
-		}
-	}
-	made, password, err := book.Add(ctx, *d, accountID)
-	if err != nil {
-		return err
-	}
-	book.Settle(ctx)
-	for _, w := range manage.DeviceWarnings(cfg, made) {
-		cmd.PrintErrf("warning: %s\n", w)
-	}
-	return a.tell(cmd, made, password)
-}
-
-func (a *addition) tell(cmd *cobra.Command, made *devices.Device, password string) error {
-	if a.asJSON {
-		return jsonLines[any](cmd.OutOrStdout())([]any{struct {
-			*devices.Device
-			Text string `json:"password,omitempty"`
-		}{made, password}})
-	}
-	if password == "" {
-		cmd.PrintErrf("device %s is added: it works for %s of store %s, and needs no password\n", made.Name, made.Account, made.Store)
-		return nil
-	}
-	cmd.PrintErrf("device %s is added: it logs in as %s, with this password, shown this once:\n", made.Name, made.Account)
-	fmt.Fprintln(cmd.OutOrStdout(), password)
-	return nil
 }
 
 func newDeviceList(from *source) *cobra.Command {

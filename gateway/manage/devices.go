@@ -12,38 +12,52 @@ import (
 	"github.com/dipylon/dipylon/gateway/devices"
 )
 
-// DeviceTexts is what of a new device is written in words: for whom it works, and what has to be read first.
+// DeviceTexts is what of a device is written in words: for whom it works, and what has to be read first. What is nil stays as it
+// is in the device.
 type DeviceTexts struct {
-	Account     string   // a login name
+	Account     *string  // a login name
 	Networks    []string // networks and addresses
-	Life        string   // "90d", or a day; empty: for ever
-	Size        string   // "10MiB"; empty: the gateway's limit
-	Certificate string   // the device's own, a file in PEM form
-	Authority   string   // who signs it, a file in PEM form
+	Life        *string  // "90d", or a day; empty: for ever
+	Size        *string  // "10MiB"; empty: the gateway's limit
+	Certificate string   // the device's own, a file in PEM form; empty: none is read
+	Authority   string   // who signs it, a file in PEM form; empty: none is read
 }
 
-// PrepareDevice completes a device that is to be added. What the configuration is against is the error.
+// PrepareDevice completes a device that is to be added or changed. What the configuration is against is the error.
 func PrepareDevice(cfg *config.Config, d *devices.Device, texts DeviceTexts) (err error) {
-	if d.Store, d.Account, err = AccountIn(cfg, texts.Account); err != nil {
-		return err
-	}
-	if d.Networks, err = networksOf(texts.Networks); err != nil {
-		return err
-	}
-	if d.Expires, err = endOf(texts.Life); err != nil {
-		return err
-	}
-	if texts.Size != "" {
-		size, err := config.ParseSize(texts.Size)
-		if err != nil {
+	if texts.Account != nil {
+		if d.Store, d.Account, err = AccountIn(cfg, *texts.Account); err != nil {
 			return err
 		}
-		d.Sending.Size = int64(size)
+	}
+	if texts.Networks != nil {
+		if d.Networks, err = networksOf(texts.Networks); err != nil {
+			return err
+		}
+	}
+	if texts.Life != nil {
+		if d.Expires, err = endOf(*texts.Life); err != nil {
+			return err
+		}
+	}
+	if texts.Size != nil {
+		if d.Sending.Size, err = sizeOf(*texts.Size); err != nil {
+			return err
+		}
 	}
 	if err := readCertificate(d, texts); err != nil {
 		return err
 	}
 	return sendersWithin(cfg, d)
+}
+
+// sizeOf is a size in octets; 0: of no text.
+func sizeOf(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	size, err := config.ParseSize(text)
+	return int64(size), err
 }
 
 func readCertificate(d *devices.Device, texts DeviceTexts) error {

@@ -11,6 +11,7 @@
 package passwords
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -156,15 +157,70 @@ func (k *Kept) AddWith(ctx context.Context, draft login.AppPassword, with func(*
 	return made, text, nil
 }
 
-func (k *Kept) insert(ctx context.Context, p login.AppPassword, with func(*state.Tx, login.AppPassword) error) error {
-	var networks []string
-	for _, n := range p.Networks {
-		networks = append(networks, n.String())
+// ChangeWith changes the password that has the draft's id, with something else in the same transaction, before it. Its text stays unless
+// another one is asked for (fresh), and with that another id; a draft that is Wordless has none. A draft whose text stays is of
+// the same account: SCRAM's salt is the account's.
+func (k *Kept) ChangeWith(ctx context.Context, draft login.AppPassword, fresh bool, with func(*state.Tx, login.AppPassword) error) (made login.AppPassword, text string, err error) {
+	key, err := k.SaltKey(ctx)
+	if err != nil {
+		return made, "", err
 	}
+	for range idsTried {
+		if made = draft; draft.Wordless {
+			made.Hash, made.StoredKey, made.ServerKey = "", []byte{}, []byte{}
+		}
+		if fresh {
+			if made, text, err = login.NewAppPassword(key, draft); err != nil {
+				return made, "", err
+			}
+		}
+		if err = k.change(ctx, draft.ID, made, fresh, with); !errors.Is(err, errTaken) {
+			break
+		}
+	}
+	if err != nil {
+		return made, "", fmt.Errorf("changing an application password: %w", err)
+	}
+	return made, text, nil
+}
+
+func (k *Kept) change(ctx context.Context, id string, p login.AppPassword, fresh bool, with func(*state.Tx, login.AppPassword) error) error {
+	return k.db.Write(ctx, func(tx *state.Tx) error {
+		if err := with(tx, p); err != nil {
+			return err
+		}
+		if fresh {
+			if taken, err := tx.One([]any{new(string)}, "SELECT id FROM app_passwords WHERE id = $1", p.ID); err != nil || taken {
+				return cmp.Or(err, errTaken)
+			}
+		}
+		if fresh || p.Wordless {
+			_, err := tx.Exec("UPDATE app_passwords SET id = $1, hash = $2, stored_key = $3, server_key = $4 WHERE id = $5",
+				p.ID, p.Hash, p.StoredKey, p.ServerKey, id)
+			if err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec("UPDATE app_passwords SET store = $1, account = $2, owner = $3, protocols = $4, networks = $5, expires = $6, legacy = $7 WHERE id = $8",
+			p.Store, p.Account, p.Owner, strings.Join(p.Protocols, " "), networksOf(p), seconds(p.Expires), number(p.Legacy), p.ID)
+		return err
+	})
+}
+
+// networksOf are the networks of a password as the database has them.
+func networksOf(p login.AppPassword) string {
+	var all []string
+	for _, n := range p.Networks {
+		all = append(all, n.String())
+	}
+	return strings.Join(all, " ")
+}
+
+func (k *Kept) insert(ctx context.Context, p login.AppPassword, with func(*state.Tx, login.AppPassword) error) error {
 	return k.db.Write(ctx, func(tx *state.Tx) error {
 		rows, err := tx.Exec("INSERT INTO app_passwords ("+columns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 0, '') ON CONFLICT DO NOTHING",
 			p.ID, p.Store, p.Account, p.Label, p.Hash, p.StoredKey, p.ServerKey,
-			strings.Join(p.Protocols, " "), strings.Join(networks, " "), seconds(p.Created), seconds(p.Expires), p.Owner, p.Device, number(p.Disabled), number(p.Legacy))
+			strings.Join(p.Protocols, " "), networksOf(p), seconds(p.Created), seconds(p.Expires), p.Owner, p.Device, number(p.Disabled), number(p.Legacy))
 		switch {
 		case err != nil:
 			return err

@@ -68,7 +68,7 @@ func concernsOf(d *devices.Device, now time.Time) (all []attention.Concern) {
 	if end := d.End(); end.After(now.Add(-endedLately)) {
 		all = append(all, attention.Concern{
 			Key: "device:" + d.Name, Kind: attention.Device, Until: end, Most: attention.Warning, Text: called + " ends",
-			Advice: "remove it, or remove it and add it again with another end (dipylon device)",
+			Advice: "dipylon device set " + d.Name + " --expires gives it another end (or --certificate-ca another authority); dipylon device remove " + d.Name + " removes it",
 		})
 	}
 	if d.ErrorAt.After(now.Add(-failedLately)) {
