@@ -153,17 +153,8 @@ func (d *decoder) collectLogin(at string, a *Collect, c *Config) {
 	if a.TokenFile = d.path(a.TokenFile); a.TokenFile != "" {
 		d.readable(join(at, "token_file"), a.TokenFile)
 	}
-	if a.OAuth == nil {
-		return
-	}
-	at = join(at, "oauth")
-	for _, file := range []*string{&a.OAuth.Certificate, &a.OAuth.CertificateKey, &a.OAuth.ServiceAccount, &a.OAuth.CA} {
-		*file = d.path(*file)
-	}
-	for _, p := range c.CollectOAuth(*a).Check() {
-		if where := join(at, p.Setting); !d.failed[where] {
-			d.at(where, "", "%s", p.Text)
-		}
+	if a.OAuth != nil {
+		d.oauth(join(at, "oauth"), a.OAuth, func() oauth.Config { return c.CollectOAuth(*a) })
 	}
 }
 

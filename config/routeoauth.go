@@ -84,13 +84,18 @@ func (d *decoder) routeOAuth(at string, r *Route, c *Config) {
 		return
 	}
 	at = join(at, "oauth")
-	for _, file := range []*string{&r.OAuth.Certificate, &r.OAuth.CertificateKey, &r.OAuth.ServiceAccount, &r.OAuth.CA} {
-		*file = d.path(*file)
-	}
 	if r.To != "smtp" {
 		d.at(at, "write to: smtp and the hosts", "tokens are for hosts that are named")
 	}
-	for _, p := range c.OAuthOf(*r).Check() {
+	d.oauth(at, r.OAuth, func() oauth.Config { return c.OAuthOf(*r) })
+}
+
+// oauth checks how tokens are got, which of reads from the settings once their paths are in order.
+func (d *decoder) oauth(at string, settings *OAuth, of func() oauth.Config) {
+	for _, file := range []*string{&settings.Certificate, &settings.CertificateKey, &settings.ServiceAccount, &settings.CA} {
+		*file = d.path(*file)
+	}
+	for _, p := range of().Check() {
 		if where := join(at, p.Setting); !d.failed[where] {
 			d.at(where, "", "%s", p.Text)
 		}

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -110,38 +109,6 @@ func (g HostGroup) MarshalYAML() (any, error) {
 	return []string(g), nil
 }
 
-// Relay is how mail is relayed: what routes have in common.
-type Relay struct {
-	// Resolvers are DNS servers with their ports; none: the system's.
-	Resolvers []string `yaml:"resolvers"`
-	// Port is where hosts that DNS names are connected to (RFC 5321 §4.5.4.2).
-	Port int `yaml:"port" min:"1" max:"65535"`
-	// Connections are how many there are at a time in all, and PerDestination to one destination.
-	Connections    int `yaml:"connections" min:"1" max:"10000"`
-	PerDestination int `yaml:"per_destination" min:"1" max:"1000"`
-	// Messages are how many one connection carries.
-	Messages int `yaml:"messages" min:"1" max:"100000"`
-	// Retry are the waits after the first attempt, the second and so on; the last one goes on.
-	Retry []Duration `yaml:"retry" min:"1s" max:"1d"`
-	// Expire is for how long a message is tried, and DelayNotice when its sender is told that it waits.
-	Expire      Duration `yaml:"expire" min:"1m" max:"30d"`
-	DelayNotice Duration `yaml:"delay_notice" min:"1s" max:"30d"`
-	// Language is that of reports.
-	Language string `yaml:"language" enum:"en de"`
-	// ReportTo gets a copy of each report on a failure; empty: nobody does. ReportClasses are the status codes of
-	// which (RFC 3463), or their beginnings; none: all.
-	ReportTo      string   `yaml:"report_to"`
-	ReportClasses []string `yaml:"report_classes"`
-}
-
-func defaultRelay() Relay {
-	return Relay{
-		Resolvers: []string{}, ReportClasses: []string{}, Port: 25, Connections: 100, PerDestination: 10, Messages: 100, Language: "en",
-		Retry:  []Duration{minutes(15), minutes(30), minutes(60), minutes(4 * 60)},
-		Expire: minutes(5 * 24 * 60), DelayNotice: minutes(4 * 60),
-	}
-}
-
 // Password is a secret text; in a file it is better a reference.
 type Password struct {
 	Value   string
@@ -174,9 +141,6 @@ func (p Password) MarshalYAML() (any, error) {
 
 // mostRoutes bounds the list, and mostPatterns one of a route.
 const mostRoutes, mostPatterns = 10_000, 10_000
-
-// mostRetries bounds the waits between attempts.
-const mostRetries = 100
 
 func (d *decoder) routes(c *Config) {
 	if len(c.Routes) > mostRoutes {
@@ -213,42 +177,7 @@ func (d *decoder) routes(c *Config) {
 			d.at(at, "name the networks of the machines that may", "%s would let everybody send to everybody", n)
 		}
 	}
-	for i := range c.Relay.Resolvers {
-		d.host(index("relay.resolvers", i), "53", &c.Relay.Resolvers[i])
-	}
-	if len(c.Relay.Retry) == 0 && !d.failed["relay.retry"] {
-		d.at("relay.retry", "write retry: [15m, 30m, 1h, 4h]", "there is no wait between attempts")
-	}
-	if len(c.Relay.Retry) > mostRetries {
-		d.at("relay.retry", "the last wait goes on by itself", "there are more than %d waits", mostRetries)
-	}
-	if c.Relay.DelayNotice > c.Relay.Expire {
-		d.at("relay.delay_notice", "make it shorter than expire", "nobody would be told of a delay before the message is given up")
-	}
-	d.copies(&c.Relay)
-}
-
-// failureClass is a status code of a failure, or its beginning (RFC 3463 §2).
-var failureClass = regexp.MustCompile(`^[45](\.[0-9]{1,3}){0,2}$`)
-
-// copies puts in order who gets copies of reports.
-func (d *decoder) copies(r *Relay) {
-	if r.ReportTo != "" {
-		box, err := address.Parse(r.ReportTo)
-		if err != nil {
-			d.at("relay.report_to", "write postmaster@ and a domain of yours", "%q is no mail address", r.ReportTo)
-		} else {
-			r.ReportTo = box.String()
-		}
-	}
-	if len(r.ReportClasses) > 0 && r.ReportTo == "" && !d.failed["relay.report_to"] {
-		d.at("relay.report_classes", "set relay.report_to", "nobody gets copies of reports")
-	}
-	for i, class := range r.ReportClasses {
-		if !failureClass.MatchString(class) {
-			d.at(index("relay.report_classes", i), "write 5.1, say, or 5.1.1", "%q is no status code of failures, or the beginning of one", class)
-		}
-	}
+	d.relaying(&c.Relay)
 }
 
 // patterns puts patterns of domains in order.
