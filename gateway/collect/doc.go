@@ -36,7 +36,8 @@
 //
 // A message that cannot be read, that nobody takes or that is in a loop is set aside: it stays at the source, is told, and is tried again
 // after pauses that grow. One that its recipient refuses for good goes to the fall-back mailbox, if there is one. A connection
-// that breaks three times at the same message sets that message aside. An account that fails is left alone for pauses that
+// that breaks three times at the same message sets that message aside. One without a unique-id is known by its size, and by which one of
+// this size it is in the list, until it was read. An account that fails is left alone for pauses that
 // grow; one whose password is refused for a day, or until its configuration is another one, as servers lock accounts.
 //
 // With a PostgreSQL that several gateways share one of them at a time has an account, by a lease ([folder.Locks]).

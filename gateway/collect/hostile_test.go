@@ -225,3 +225,75 @@ func TestFetchedEvent(t *testing.T) {
 		t.Errorf("%d events", found)
 	}
 }
+
+// TestBadWithoutIDs: where there are no unique-ids a message at which the connection breaks, or that the server does not give, or that is too
+// large, holds nothing up that is behind it: it is set aside by its place, stays, and is collected once it can be read.
+func TestBadWithoutIDs(t *testing.T) {
+	for name, tt := range map[string]struct {
+		server *fakepop3.Server
+		most   int64
+	}{
+		"the connection breaks": {server: &fakepop3.Server{Content: func(_ int, stuffed string) string {
+			if strings.Contains(stuffed, "Subject: bad") {
+				return stuffed[:len(stuffed)/2] // and then it is silent
+			}
+			return stuffed
+		}}},
+		"it is not given": {server: &fakepop3.Server{Reply: func(_ int, c string) string {
+			if c == "RETR 2" {
+				return "-ERR [SYS/TEMP] cannot read it\r\n"
+			}
+			return ""
+		}}},
+		"it is too large": {server: &fakepop3.Server{}, most: 150},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, state.Options{Folder: databases.Folder(t)})
+			s := tt.server
+			s.NoUIDL = true
+			s.Start(t)
+			a := account(s.Address)
+			a.Secure.Timeout = 200 * time.Millisecond
+			if tt.most > 0 {
+				a.MessageMost = tt.most
+			}
+			bad := mail("bad", "Envelope-To: anna@sakes.example", "X-Fill: "+strings.Repeat("x", 100))
+			s.Put(mail("one", "Envelope-To: anna@sakes.example"), bad)
+			for n := range 20 {
+				s.Put(mail(fmt.Sprint("m", n+10), "Envelope-To: bert@sakes.example"))
+			}
+			for range 2 {
+				_, _ = w.collect(a)
+			}
+			if n := len(w.store.Messages("bert", "")); n != 20 {
+				t.Errorf("%d of 20 behind it were collected", n)
+			}
+			w.expect("anna", "one")
+			left(t, s, 1)
+			aside, err := Aside(t.Context(), w.db, a.Name)
+			if err != nil || len(aside) != 1 || !aside[0].Again.After(w.clock) {
+				t.Errorf("%+v, %v", aside, err)
+			}
+			before := s.Retrieved()
+			if _, err := w.collect(a); err != nil {
+				t.Error(err)
+			}
+			if again := s.Retrieved() - before; again > 0 {
+				t.Errorf("it was read %d times before it was due", again)
+			}
+			s.Content, s.Reply, a.MessageMost = nil, nil, 1<<20
+			w.clock = w.clock.Add(48 * time.Hour)
+			if _, err := w.collect(a); err != nil {
+				t.Error(err)
+			}
+			w.expect("anna", "bad one")
+			left(t, s, 0)
+			if aside, err := Aside(t.Context(), w.db, a.Name); err != nil || len(aside) > 0 {
+				t.Errorf("%+v, %v", aside, err)
+			}
+			if len(w.keys) != 22 {
+				t.Errorf("%d deliveries", len(w.keys))
+			}
+		})
+	}
+}

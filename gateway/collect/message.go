@@ -35,6 +35,9 @@ func (r *run) message(ctx context.Context, i item) error {
 		return r.unread(ctx, i, e, err)
 	}
 	defer body.Discard() //nolint:errcheck // it is not needed any more
+	if err := r.placed(ctx, i); err != nil {
+		return err
+	}
 	old := r.identify(&i, &e, sum)
 	if known, err := r.recognise(ctx, i, e, old); known || err != nil {
 		return err
@@ -50,10 +53,22 @@ func (r *run) message(ctx context.Context, i item) error {
 
 // entryOf is what is known of a message, or a new entry.
 func (r *run) entryOf(i item) *entry {
-	if e := r.entries[i.id]; e != nil && i.id != "" {
+	if e := r.entries[i.name()]; e != nil {
 		return e
 	}
-	return &entry{id: i.id, size: i.size, first: r.now()}
+	return &entry{id: i.name(), size: i.size, first: r.now()}
+}
+
+// placed forgets that the message of a place could not be read: it has been.
+func (r *run) placed(ctx context.Context, i item) error {
+	if i.id != "" || r.entries[i.place] == nil {
+		return nil
+	}
+	delete(r.entries, i.place)
+	if err := r.ledger.forget(ctx, r.account.Name, []string{i.place}); err != nil {
+		return &failure{kind: kindState, err: err}
+	}
+	return nil
 }
 
 // identify notes the content, and gives an id to a message that has none. An id that is another message's now starts anew. Of a message
@@ -73,6 +88,7 @@ func (r *run) identify(i *item, at **entry, sum *digest) (old *entry) {
 		if e == nil || e.state == removed {
 			e = &entry{id: i.id, size: i.size, first: r.now()}
 		}
+		e.gone = time.Time{}
 	case len(e.digest) > 0 && string(e.digest) != string(whole):
 		e = &entry{id: i.id, size: i.size, first: r.now()}
 	}
@@ -158,7 +174,7 @@ func (r *run) unread(ctx context.Context, i item, e *entry, err error) error {
 		return r.putAside(ctx, e, f.Kind == backends.NotFound, err)
 	}
 	if i.id == "" {
-		return err
+		err = fmt.Errorf("message %d of the list, of %d octets, which has no unique-id: %w", i.number, i.size, err)
 	}
 	if e.tries+1 < suspectMost {
 		e.tries++
@@ -173,10 +189,6 @@ func (r *run) unread(ctx context.Context, i item, e *entry, err error) error {
 
 // putAside leaves a message at the source for a while. Others go on.
 func (r *run) putAside(ctx context.Context, e *entry, passes bool, why error) error {
-	if e.id == "" {
-		r.log.Warn().Err(why).Msg("a message without a unique-id cannot be collected now")
-		return nil
-	}
 	e.tries++
 	e.state, e.reason = setDown, backends.SafeText(why.Error())
 	e.due = r.now().Add(asideFor(passes, e.tries))

@@ -53,6 +53,7 @@ type run struct {
 	// contents are the entries by their digests.
 	contents map[string][]*entry
 	weak     map[string]int // contents without an id of their own, in this session
+	skipped  int            // messages without an id that are set aside, in this session
 	// asked says that somebody wants this run: what is set aside is tried, too, each message once.
 	asked bool
 	tried map[string]bool
@@ -111,6 +112,7 @@ func (r *run) session(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("listing the messages: %w", err)
 	}
+	place(items)
 	if r.entries, err = r.ledger.entries(ctx, r.account.Name); err != nil {
 		return false, &failure{kind: kindState, err: err}
 	}
@@ -167,9 +169,7 @@ func (r *run) part(ctx context.Context, ids []string) error {
 func (r *run) compare(ctx context.Context, items []item) error {
 	r.there, r.contents = make(map[string]bool, len(items)), make(map[string][]*entry)
 	for _, i := range items {
-		if i.id != "" {
-			r.there[i.id] = true
-		}
+		r.there[i.name()] = true
 	}
 	var changed []*entry
 	var gone []string
@@ -211,13 +211,16 @@ const weakMark = "="
 func (r *run) each(ctx context.Context, items []item) (more bool, err error) {
 	var fresh, due, over []item
 	now := r.now()
+	r.skipped = 0
 	for _, i := range items {
-		e := r.entries[i.id]
+		e := r.entries[i.name()]
 		switch {
-		case i.id == "" || e == nil || e.state == begun:
+		case e == nil || e.state == begun:
 			fresh = append(fresh, i)
-		case e.state == setDown && (!r.waits(e, now) || r.asked && !r.tried[i.id]):
+		case e.state == setDown && (!r.waits(e, now) || r.asked && !r.tried[i.name()]):
 			due = append(due, i)
+		case i.id == "":
+			r.skipped++
 		case e.state == taken && r.suspicious(i, e):
 			fresh = append(fresh, i)
 		case e.state == taken && r.removable(e, now):
@@ -238,7 +241,7 @@ func (r *run) each(ctx context.Context, items []item) (more bool, err error) {
 			return false, err
 		}
 		if r.asked {
-			r.tried[i.id] = true
+			r.tried[i.name()] = true
 		}
 		if err := r.message(ctx, i); err != nil {
 			return false, err
@@ -279,14 +282,23 @@ func (r *run) forgetWeak(ctx context.Context, items []item) error {
 	for _, n := range r.weak {
 		read += n
 	}
-	if read < weak {
+	if read+r.skipped < weak {
 		return nil
 	}
 	var gone []string
+	var late []*entry // one of those that could not be read may be it
 	for id, e := range r.entries {
-		if strings.HasPrefix(id, weakMark) && !r.listed(e) {
+		switch {
+		case !strings.HasPrefix(id, weakMark) || r.listed(e):
+		case r.skipped == 0:
 			gone = append(gone, id)
+		case e.gone.IsZero():
+			e.gone = r.now()
+			late = append(late, e)
 		}
+	}
+	if err := r.ledger.putAll(ctx, r.account.Name, late); err != nil {
+		return &failure{kind: kindState, err: err}
 	}
 	if weak > 0 && (r.account.LeaveForEver || r.account.Leave > 0) {
 		r.log.Warn().Int("messages", weak).Msg("the server has no unique-ids for messages that stay there: they are read again in each run, have them removed instead")

@@ -21,6 +21,30 @@ type item struct {
 	// id is the source's unique-id; empty: it has none that is worth anything, and the content is what tells it from others.
 	id   string
 	size int64
+	// place stands in for an id that there is none of, until the content is known: the size, and which one of this size it is.
+	place string
+}
+
+// name is what the ledger has a message by that could not be read: its id, or its place.
+func (i item) name() string {
+	if i.id == "" {
+		return i.place
+	}
+	return i.id
+}
+
+// placeMark begins what stands in for an id: no server's has a blank.
+const placeMark = "~ "
+
+// place notes the places of messages that have no ids.
+func place(items []item) {
+	before := make(map[int64]int)
+	for n := range items {
+		if i := &items[n]; i.id == "" {
+			before[i.size]++
+			i.place = fmt.Sprintf("%s%d/%d", placeMark, i.size, before[i.size])
+		}
+	}
 }
 
 // source is a session with a server elsewhere. It belongs to one goroutine.
