@@ -334,3 +334,32 @@ func TestAppendsPerSecond(t *testing.T) {
 		})
 	}
 }
+
+// TestAppendsRest: a server that wants to be left alone for a time gets no other APPEND for the mailbox until then, whichever message it is, and
+// others' mailboxes get theirs.
+func TestAppendsRest(t *testing.T) {
+	t.Parallel()
+	w := newSentWorld(t, "", nil)
+	w.settings["delivery"] = map[string]any{"append": true}
+	s := w.store(0)
+	deliver := func(key, to string) *backends.Failure {
+		t.Helper()
+		verdicts, err := s.Deliver(t.Context(), backends.Delivery{Key: key, Recipients: backends.To(to), Size: int64(len(sentMail))}, strings.NewReader(sentMail))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return verdicts[0].Failure
+	}
+	w.imap.Set(append(w.provider.IMAP(nil), fakeimap.Rule{Command: "^APPEND ", Answer: "TAG BAD Request is throttled. Suggested Backoff Time: 299609 milliseconds\n", Times: 1})...)
+	for _, key := range []string{"one", "two"} {
+		if f := deliver(key, delegate); f == nil || f.Kind != backends.Throttled || f.RetryAfter < 4*time.Minute || f.RetryAfter > 5*time.Minute {
+			t.Errorf("%s: %v", key, f)
+		}
+	}
+	if f := deliver("three", shared); f != nil {
+		t.Error(f)
+	}
+	if n := len(w.imap.Heard("APPEND")); n != 2 {
+		t.Errorf("the server has heard %d APPENDs", n)
+	}
+}

@@ -187,7 +187,8 @@ func (s *Store) appendFor(ctx context.Context, recipient string, d backends.Deli
 			return backends.AsFailure(err)
 		}
 	}
-	if err := s.paces.wait(ctx, fold.Lower(remote.MailboxOf(recipient))); err != nil {
+	mailbox := fold.Lower(remote.MailboxOf(recipient))
+	if err := s.paces.wait(ctx, mailbox); err != nil {
 		return backends.AsFailure(err)
 	}
 	conn, err := s.acquire(ctx, impersonation(recipient))
@@ -195,6 +196,7 @@ func (s *Store) appendFor(ctx context.Context, recipient string, d backends.Deli
 		return nobody(recipient, err)
 	}
 	err = s.append(ctx, conn, s.settings.Delivery.Folder, message, size, nil)
+	s.paces.answered(mailbox, err)
 	s.pool.release(conn, err == nil)
 	return backends.AsFailure(err)
 }

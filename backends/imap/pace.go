@@ -14,9 +14,9 @@ import (
 // of them with pauses of minutes.
 const microsoftAppends = 4
 
-// paces spaces the APPENDs to each mailbox. The zero value bounds nothing.
+// paces spaces the APPENDs to each mailbox, and lets a mailbox rest whose server wants that. The zero value spaces nothing.
 type paces struct {
-	perSecond int
+	perSecond int // 0: any number
 
 	mu   sync.Mutex
 	next map[string]time.Time // by mailbox: when the next one may begin
@@ -35,13 +35,10 @@ func (set *settings) appendsPerSecond() int {
 
 // wait waits for a mailbox's turn. Where that is too far away, the failure says when to come back.
 func (p *paces) wait(ctx context.Context, mailbox string) error {
-	if p.perSecond <= 0 {
-		return nil
-	}
 	wait := p.turn(mailbox, time.Now())
 	switch {
 	case wait > waitForPlace:
-		return backends.Fail(backends.Throttled, "%d APPENDs a second to %s (connections.appends) are used up for some time", p.perSecond, mailbox).After(wait)
+		return backends.Fail(backends.Throttled, "no APPEND to %s for now: the server has asked for a pause, or those of a second (connections.appends) are used up", mailbox).After(wait)
 	case !pause.For(ctx, wait):
 		return backends.Fail(backends.Temporary, "wait to append to %s: %w", mailbox, context.Cause(ctx))
 	}
@@ -62,10 +59,23 @@ func (p *paces) turn(mailbox string, now time.Time) (wait time.Duration) {
 	if next := p.next[mailbox]; next.After(now) {
 		at = next
 	}
-	if wait = at.Sub(now); wait <= waitForPlace {
+	if wait = at.Sub(now); wait <= waitForPlace && p.perSecond > 0 {
 		p.next[mailbox] = at.Add(time.Second / time.Duration(p.perSecond))
 	}
 	return wait
+}
+
+// answered notes what came of an APPEND: a server that says when to come back gets no other for the mailbox until then.
+func (p *paces) answered(mailbox string, err error) {
+	f := backends.AsFailure(err)
+	if f == nil || f.Kind != backends.Throttled || f.RetryAfter <= 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if until := time.Now().Add(f.RetryAfter); p.next != nil && until.After(p.next[mailbox]) {
+		p.next[mailbox] = until
+	}
 }
 
 // forget makes room. p.mu is held.

@@ -195,7 +195,8 @@ func (s *Store) submissionAuth(c backends.Credential) func(context.Context, []st
 // copyToSent appends to the Sent folder what was sent, unless the server has filed it itself
 // or an earlier attempt did: the Message-ID tells. begun says that an APPEND was.
 func (s *Store) copyToSent(ctx context.Context, c backends.Credential, message *lockedMessage, id string) (begun bool, err error) {
-	if err := s.paces.wait(ctx, fold.Lower(mailboxOf(c))); err != nil {
+	mailbox := fold.Lower(mailboxOf(c))
+	if err := s.paces.wait(ctx, mailbox); err != nil {
 		return false, err
 	}
 	conn, err := s.acquire(ctx, c)
@@ -205,6 +206,7 @@ func (s *Store) copyToSent(ctx context.Context, c backends.Credential, message *
 	sent, there, err := s.lookInSent(ctx, conn, id)
 	if begun = err == nil && !there; begun {
 		err = s.append(ctx, conn, sent, message.reader(), message.size, []imap.Flag{imap.FlagSeen})
+		s.paces.answered(mailbox, err)
 	}
 	s.pool.release(conn, err == nil)
 	return begun, err
