@@ -94,7 +94,7 @@ func (e *explanation) fromMail(m *mapi.Message, where string, depth int) {
 		}
 	}
 	if number, ok := m.Integer(mapi.PidTagInternetCodepage); ok {
-		e.tell("MS-OXCMAIL §2.2.3.3", "%sthe charset of the text is code page %d; one that is not known was guessed from its octets", where, number)
+		e.tell("MS-OXCMAIL §2.2.3.3", "%sthe charset of the text is kept as code page %d, PidTagInternetCodepage", where, number)
 	}
 	for p := range m.All() {
 		if p.Named.Set == mapi.PSInternetHeaders {
@@ -134,8 +134,14 @@ func (e *explanation) fromPart(where string, a *mapi.Attachment, depth int) {
 	}
 }
 
-// refused tells the header fields of mail that are not believed.
+// refused tells the header fields of mail that are not believed, and the charsets that are not known.
 func (e *explanation) refused(root *entity.Entity) {
+	for leaf := range root.Leaves() {
+		charset := leaf.Type.Get("charset")
+		if _, known := codepage.OfCharset(charset); leaf.Is("text/") && charset != "" && !known {
+			e.tell("MS-OXCMAIL §2.2.3.3", "the charset %.40q of %s is not known, and what it is was guessed from the octets", charset, leaf.Type.Value)
+		}
+	}
 	for _, f := range root.Header.Fields {
 		if mime.IsReserved(f.Name) {
 			e.tell("MS-OXCMAIL §2.2.3.2.28", "the header field %s is one that only Exchange's servers tell one another, and is left out", f.Name)
