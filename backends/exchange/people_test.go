@@ -25,6 +25,9 @@ func TestHasDN(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
+	if isDN("/ann@sakes.example") || !isDN("/O=Sakes/cn=a@b") {
+		t.Error("an address is a distinguished name, or one is none")
+	}
 	if hasDN([]mapi.Value{mapi.ErrorCode(0), mapi.ErrorCode(0), nil, nil}, dn) {
 		t.Error("nothing is somebody")
 	}

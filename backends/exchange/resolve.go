@@ -76,8 +76,8 @@ func (s *Store) nameOf(address string) string {
 	return fold.Lower(remote.MailboxOf(address))
 }
 
-// isDN says whether a name for the address book is a distinguished name, MS-OXOABK §2.2.1.1.
-func isDN(name string) bool { return strings.HasPrefix(name, "/") }
+// isDN says whether a name for the address book is a distinguished name, which begins with the organisation. MS-OXOABK §2.2.1.1.
+func isDN(name string) bool { return strings.HasPrefix(fold.Lower(name), "/o=") }
 
 // mailboxOf returns the address of a recipient's mailbox, who was resolved a moment ago.
 func (s *Store) mailboxOf(address string) (string, error) {
