@@ -169,8 +169,7 @@ func mailboxOf(c backends.Credential) string {
 
 // copyNow makes a copy, if it is not made. One that fails is tried again.
 func (s *Store) copyNow(ctx context.Context, c backends.Credential, k *lockedMessage) {
-	r, err := k.read(k.name)
-	if err != nil || r != nil && !r.Copied.IsZero() { // somebody else has made it
+	if r, err := k.read(k.name); err == nil && r != nil && !r.Copied.IsZero() { // somebody else has made it
 		k.discard()
 		return
 	}
