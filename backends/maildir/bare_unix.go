@@ -8,10 +8,12 @@ import (
 	"io/fs"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/dipylon/dipylon/backends/descriptors"
+	"github.com/dipylon/dipylon/backends/pickup"
 )
 
 // bareFile is a regular file, open for reading or for writing. An [os.File] would ask the poller to watch it, one
@@ -109,10 +111,10 @@ func (b *bareFile) read(most int, from func(fd int) (int, error)) (n int, err er
 	return max(0, n), err
 }
 
-func (b *bareFile) stat() (size int64, regular bool, err error) {
+func (b *bareFile) stat() (now pickup.Sight, regular bool, err error) {
 	var st unix.Stat_t
 	err = b.use(func(fd int) error { return unix.Fstat(fd, &st) })
-	return st.Size, st.Mode&unix.S_IFMT == unix.S_IFREG, err
+	return pickup.Sight{Size: st.Size, Changed: time.Unix(st.Mtim.Unix())}, st.Mode&unix.S_IFMT == unix.S_IFREG, err
 }
 
 // Close implements [io.Closer].

@@ -180,11 +180,11 @@ func (s *settling) note(of address, dir, id, path string, verdicts []backends.Ve
 		return false, err
 	}
 	defer f.Close()
-	size, _, err := f.stat()
+	now, _, err := f.stat()
 	if err != nil {
 		return false, err
 	}
-	out, _, err := s.use.outgoingOf(s.d, a, io.NewSectionReader(f, 0, size))
+	out, _, err := s.use.outgoingOf(s.d, a, io.NewSectionReader(f, 0, now.Size))
 	if err != nil {
 		return false, err
 	}

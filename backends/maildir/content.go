@@ -97,11 +97,11 @@ func (m *maildrop) openPath(ctx context.Context, id string) (f readable, err err
 
 // lengthOf is how many octets an open file has. errNoMessage: it is not a regular file.
 func lengthOf(f readable) (int64, error) {
-	stored, regular, err := f.stat()
+	now, regular, err := f.stat()
 	if err == nil && !regular {
 		err = errNoMessage
 	}
-	return stored, err
+	return now.Size, err
 }
 
 // errNotFound says that a folder has no such message.

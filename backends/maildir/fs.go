@@ -10,6 +10,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/durable"
+	"github.com/dipylon/dipylon/backends/pickup"
 )
 
 // fileSystem is what the store does to the disk, so that a test can make each step fail.
@@ -41,8 +42,8 @@ type readable interface {
 	io.Reader
 	io.ReaderAt
 	io.Closer
-	// stat is how many octets it has, and whether it is a regular file.
-	stat() (size int64, regular bool, err error)
+	// stat is what it looks like now, and whether it is a regular file.
+	stat() (now pickup.Sight, regular bool, err error)
 }
 
 // disk is the real one.

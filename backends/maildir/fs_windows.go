@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/windows"
+
+	"github.com/dipylon/dipylon/backends/pickup"
 )
 
 // infoSeparator stands between a message's base name and its flags. A colon cannot stand
@@ -33,12 +35,12 @@ func createForWriting(path string) (file, error) {
 	return f, nil
 }
 
-func (f openFile) stat() (size int64, regular bool, err error) {
+func (f openFile) stat() (now pickup.Sight, regular bool, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return 0, false, err
+		return now, false, err
 	}
-	return info.Size(), info.Mode().IsRegular(), nil
+	return pickup.Sight{Size: info.Size(), Changed: info.ModTime()}, info.Mode().IsRegular(), nil
 }
 
 // closing takes no files over here: each is closed by itself.

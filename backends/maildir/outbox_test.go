@@ -257,6 +257,36 @@ func TestGrowingFile(t *testing.T) {
 	}
 }
 
+// TestRewrittenWhileSent (I3): a message that is written over while it is read, and has the same size, is no message.
+func TestRewrittenWhileSent(t *testing.T) {
+	w := newOutboxWorld(t)
+	w.drop("m", "To: a@far.example\n\nsmall\n")
+	before := time.Now().Add(-time.Hour) // files have no finer clock than some milliseconds
+	fresh := filepath.Join(w.outboxOf(anna), "new")
+	if err := os.Chtimes(filepath.Join(fresh, names(t, fresh)[0]), before, before); err != nil {
+		t.Fatal(err)
+	}
+	err := w.Collect(t.Context(), backends.CollectRequest{Lease: time.Hour}, func(_ context.Context, _ backends.Outgoing, c backends.Content) error {
+		dir := filepath.Join(w.outboxOf(anna), "cur")
+		f, err := os.OpenFile(filepath.Join(dir, names(t, dir)[0]), os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.WriteString("To: a@far.example\n\nSMALL\n"); err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.ReadAll(c)
+		return err
+	})
+	if backends.KindOf(err) != backends.Temporary {
+		t.Error(err)
+	}
+	if m := w.one(); !strings.HasSuffix(m.content, "SMALL\r\n") || m.err != nil {
+		t.Errorf("%+v", m)
+	}
+}
+
 // TestNameUsedAgain: a program may drop the same file under the same name each day, and each is a message.
 func TestNameUsedAgain(t *testing.T) {
 	w := newOutboxWorld(t)

@@ -11,13 +11,13 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/mail/crlf"
+	"github.com/dipylon/dipylon/backends/pickup"
 )
 
 // outgoing is a message that was taken.
 type outgoing struct {
 	backends.Outgoing
-	content *outgoingContent
+	content *pickup.Content
 	path    string
 	dir, id string
 }
@@ -28,19 +28,19 @@ func (o *outboxes) open(ctx context.Context, d *directory, a *account, dir, id, 
 	if err != nil {
 		return nil, err
 	}
-	size, regular, err := f.stat()
+	was, regular, err := f.stat()
 	if err == nil && !regular {
 		err = errNoRegular
 	}
 	var m *outgoing
 	if err == nil {
-		m, err = o.addressed(d, a, dir, id, path, io.NewSectionReader(f, 0, size))
+		m, err = o.addressed(d, a, dir, id, path, io.NewSectionReader(f, 0, was.Size))
 	}
 	if m == nil || err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	m.content = &outgoingContent{ctx: ctx, file: f, size: size, src: io.NewSectionReader(f, m.Size, size-m.Size)}
-	m.content.Reader, m.Size = crlf.NewReader(m.content.src), -1
+	m.content = pickup.NewContent(ctx, opened{f}, was, m.Size, func(err error) error { return storageFailure("reading a message in the outbox", err) })
+	m.Size = -1
 	return m, nil
 }
 
@@ -115,45 +115,11 @@ func (o *outboxes) giveBack(m *outgoing) {
 	}
 }
 
-// outgoingContent is a message on its way out of an outbox.
-type outgoingContent struct {
-	*crlf.Reader
-	ctx  context.Context
-	file readable
-	src  io.Reader
-	size int64
-	err  error
-}
+// opened is the file of a message in an outbox.
+type opened struct{ readable }
 
-// Read implements [io.Reader]. A file that has grown, or become shorter, is no complete message.
-func (c *outgoingContent) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, backends.Fail(backends.Temporary, "reading a message: %w", err)
-	}
-	if c.err != nil {
-		return 0, c.err
-	}
-	n, err := c.Reader.Read(p)
-	if err == io.EOF {
-		size, _, changed := c.file.stat()
-		if changed == nil && size != c.size {
-			changed = errors.New("it has another size than when it was opened: a message is put into new when it is complete")
-		}
-		if changed != nil {
-			err = backends.Fail(backends.Temporary, "reading a message in the outbox: %w", changed)
-		}
-	} else if err != nil {
-		err = storageFailure("reading a message in the outbox", err)
-	}
-	c.err = err
-	return n, err
-}
-
-// Size implements [backends.Content].
-func (c *outgoingContent) Size() int64 { return -1 }
-
-// Close implements [backends.Content].
-func (c *outgoingContent) Close() error {
-	c.Release()
-	return c.file.Close()
+// Look implements [pickup.File].
+func (o opened) Look() (pickup.Sight, error) {
+	now, _, err := o.stat()
+	return now, err
 }

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/mail/crlf"
 	"github.com/dipylon/dipylon/backends/pause"
 	"github.com/dipylon/dipylon/backends/pickup"
 )
@@ -84,8 +83,8 @@ func (c *collecting) all(ctx context.Context, due []candidate) error {
 			continue
 		}
 		c.handed++
-		err = c.accept(ctx, m.Outgoing, m)
-		_ = m.Close() // it was for reading
+		err = c.accept(ctx, m.Outgoing, m.content)
+		_ = m.content.Close() // it was for reading
 		if err != nil {
 			c.giveBack(m.name, claimed(string(m.ID), time.UnixMilli(0)))
 			return err
@@ -117,9 +116,9 @@ func (c *collecting) take(ctx context.Context, one candidate) (*message, error) 
 	if err != nil {
 		return nil, storage("opening a message in the Drop folder", err)
 	}
-	m := &message{ctx: ctx, file: file, size: info.Size(), changed: info.ModTime(), name: name}
+	m := &message{file: opened{file}, was: sightOf(info), name: name}
 	m.ID = backends.MessageID(id)
-	handed, err := c.address(m, one, info)
+	handed, err := c.address(ctx, m, one)
 	if err != nil || !handed {
 		return nil, errors.Join(err, file.Close())
 	}
@@ -128,18 +127,18 @@ func (c *collecting) take(ctx context.Context, one candidate) (*message, error) 
 
 // address reads the envelope of a message. It says whether the message is to be handed over: it is not where it is still being written, cannot be read, or
 // each of its recipients is finished.
-func (c *collecting) address(m *message, one candidate, info fs.FileInfo) (bool, error) {
-	if one.id == "" && !(sight{size: one.info.Size(), changed: one.info.ModTime()}).same(info) {
+func (c *collecting) address(ctx context.Context, m *message, one candidate) (bool, error) {
+	if one.id == "" && !m.was.Same(sightOf(one.info)) {
 		c.putOff(m.name, string(m.ID)+fresh, sight{})
 		return false, nil
 	}
-	e, begins, err := pickup.ReadInjected(io.NewSectionReader(m.file, 0, m.size))
+	e, begins, err := pickup.ReadInjected(io.NewSectionReader(m.file, 0, m.was.Size))
 	var odd *fs.PathError
 	switch {
 	case errors.As(err, &odd):
 		return false, storage("reading a message in the Drop folder", err)
 	case errors.Is(err, pickup.ErrUnfinished) && one.id == "" && !c.waited(one.name):
-		c.putOff(m.name, string(m.ID)+fresh, sight{size: m.size, changed: info.ModTime(), since: c.now(), unfinished: true})
+		c.putOff(m.name, string(m.ID)+fresh, sight{Sight: m.was, since: c.now(), unfinished: true})
 		return false, nil
 	case err != nil:
 		return false, c.setAside(m, err)
@@ -152,11 +151,11 @@ func (c *collecting) address(m *message, one candidate, info fs.FileInfo) (bool,
 	if len(m.Recipients) == 0 {
 		return false, remove(c.root, string(m.ID), m.name)
 	}
-	m.Queued = info.ModTime()
+	m.Queued = m.was.Changed
 	if now := c.now(); m.Queued.After(now) {
 		m.Queued = now
 	}
-	m.src = crlf.NewReader(io.NewSectionReader(m.file, begins, m.size-begins))
+	m.content = pickup.NewContent(ctx, m.file, m.was, begins, func(err error) error { return storage("reading a message in the Drop folder", err) })
 	return true, nil
 }
 
@@ -211,45 +210,20 @@ func (c *collecting) setAside(m *message, why error) error {
 // message is a message that was taken.
 type message struct {
 	backends.Outgoing
-	ctx  context.Context //nolint:containedctx // the request's, which covers the reading
-	file *os.File
-	size int64
-	// changed is when the file was last changed, as it was when it was opened.
-	changed time.Time
+	file    opened
+	was     pickup.Sight // when it was opened
 	name    string
-	src     *crlf.Reader
-	err     error
+	content *pickup.Content
 }
 
-// Read implements [io.Reader]. A file that has changed is no complete message.
-func (m *message) Read(p []byte) (int, error) {
-	if err := m.ctx.Err(); err != nil {
-		return 0, backends.Fail(backends.Temporary, "reading a message: %w", err)
-	}
-	if m.err != nil {
-		return 0, m.err
-	}
-	n, err := m.src.Read(p)
-	if err == io.EOF {
-		info, odd := m.file.Stat()
-		if odd == nil && !(sight{size: m.size, changed: m.changed}).same(info) {
-			odd = errors.New("it has changed since it was opened: what is written into the folder has to get its name when it is complete")
-		}
-		if odd != nil {
-			err = storage("reading a message in the Drop folder", odd)
-		}
-	} else if err != nil {
-		err = storage("reading a message in the Drop folder", err)
-	}
-	m.err = err
-	return n, err
-}
+// opened is its file.
+type opened struct{ *os.File }
 
-// Size implements [backends.Content].
-func (m *message) Size() int64 { return -1 }
-
-// Close implements [io.Closer].
-func (m *message) Close() error {
-	m.src.Release()
-	return m.file.Close()
+// Look implements [pickup.File].
+func (o opened) Look() (pickup.Sight, error) {
+	info, err := o.Stat()
+	if err != nil {
+		return pickup.Sight{}, err
+	}
+	return sightOf(info), nil
 }

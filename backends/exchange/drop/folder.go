@@ -19,6 +19,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/durable"
+	"github.com/dipylon/dipylon/backends/pickup"
 )
 
 const (
@@ -75,15 +76,13 @@ func New(path string, log zerolog.Logger) *Folder {
 
 // sight is what a file looked like.
 type sight struct {
-	size       int64
-	changed    time.Time
+	pickup.Sight
 	since      time.Time // when it was first seen so, by this machine's clock: that of a share's server is another
 	unfinished bool
 }
 
-// same says whether a file has not changed.
-func (s sight) same(info fs.FileInfo) bool {
-	return s.size == info.Size() && s.changed.Equal(info.ModTime())
+func sightOf(info fs.FileInfo) pickup.Sight {
+	return pickup.Sight{Size: info.Size(), Changed: info.ModTime()}
 }
 
 // candidate is a file that may be a message to take.
@@ -177,8 +176,8 @@ func (f *Folder) look(root *os.Root) (due []candidate, err error) {
 
 // rests notes what a fresh file looks like, and says whether it has not changed for long enough.
 func (f *Folder) rests(before sight, name string, info fs.FileInfo, now time.Time) bool {
-	s := sight{size: info.Size(), changed: info.ModTime(), since: now}
-	if before.same(info) && !before.since.IsZero() {
+	s := sight{Sight: sightOf(info), since: now}
+	if before.Same(s.Sight) && !before.since.IsZero() {
 		s.since, s.unfinished = before.since, before.unfinished
 	}
 	f.seen[name] = s
