@@ -34,7 +34,10 @@ func (s *session) data(args string) reply {
 	s.in.grow()
 	ctx, cancel, onEnd := s.dataContext()
 	defer cancel()
-	b := s.newBody(&dotSource{in: s.in, fill: s.fillData}, onEnd)
+	b := s.newBody(&dotSource{in: s.in, fill: s.fillData}, func() {
+		s.in.shrink() // nothing of it is read any more, and the backend may take its time
+		onEnd()
+	})
 	text, err := s.callData(ctx, b)
 	b.close()
 	if !fatal(err) {

@@ -537,6 +537,29 @@ func TestBuffersGrowWithTheMessage(t *testing.T) {
 	}
 }
 
+// TestNothingIsLentDuringTheCommit: while a backend writes a message down that has come, the connection has no large buffer, and what
+// the client has sent behind it is kept.
+func TestNothingIsLentDuringTheCommit(t *testing.T) {
+	var s *Server
+	s = testServer(&fake{data: func(_ context.Context, body io.Reader) (string, error) {
+		b, err := io.ReadAll(body)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for session := range s.sessions { // it is the goroutine of the only one
+			if session.in.lent != nil || len(b) < 2*largeBuffer {
+				t.Errorf("of a message of %d octets a buffer of %d is left", len(b), len(session.in.buf))
+			}
+		}
+		return "", err
+	}})
+	conn := dial(t, onTCP(t, s))
+	conn.play(begin + "> DATA\n< 354\n")
+	if _, err := io.WriteString(conn.conn, strings.Repeat("0123456789\r\n", largeBuffer/4)+".\r\nNOOP\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	conn.play("< 250\n< 250 2.0.0\n> QUIT\n< 221\n!")
+}
+
 // An idle connection costs little: the large buffer is there for messages only.
 func TestIdleMemory(t *testing.T) {
 	in := newInput(newPools())
