@@ -31,10 +31,9 @@ func MoveState(ctx context.Context, cfg *config.Config, to state.Options, tell f
 		if err := state.MakeFolder(folder); err != nil {
 			return 0, fmt.Errorf("the state folder: %w", err)
 		}
-	default:
-		m.Contents = func(ctx context.Context, to *state.DB) error {
-			return spool.MoveContents(ctx, server.SpoolFolder(cfg), to, func(n int) { tell(fmt.Sprintf("large contents: %d", n)) })
-		}
+	}
+	m.Contents = func(ctx context.Context, from, to *state.DB) error {
+		return spool.MoveContents(ctx, server.SpoolFolder(cfg), from, to, func(n int) { tell(fmt.Sprintf("contents of mail in transit: %d", n)) })
 	}
 	lock, err := server.LockState(folder)
 	if errors.Is(err, fs.ErrNotExist) {

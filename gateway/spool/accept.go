@@ -38,6 +38,14 @@ type entry struct {
 // The body must be committed. A file of the spool's own [Spool.Storage] becomes the message's; the caller
 // discards the buffer in any case.
 func (s *Spool) Accept(ctx context.Context, m Message, body *buffer.Buffer) error {
+	err := s.accept(ctx, m, body)
+	if s.partitions.refused(err) {
+		err = s.accept(ctx, m, body)
+	}
+	return err
+}
+
+func (s *Spool) accept(ctx context.Context, m Message, body *buffer.Buffer) error {
 	e, err := s.prepare(ctx, m, body)
 	if err != nil {
 		return err
@@ -116,9 +124,7 @@ func (s *Spool) enter(tx *state.Tx, e *entry) error {
 	if known, err := e.remember(tx); known || err != nil {
 		return err
 	}
-	rows, err := tx.Exec(`INSERT INTO spool_messages (id, key, envelope, received, expires, size, recipients, place, body)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
-		int64(e.id), e.Key, e.envelope, micros(e.Received), micros(e.Expires), e.size, len(e.rows), e.content.place, e.content.body)
+	rows, err := e.insert(tx)
 	if err != nil {
 		return err
 	}
@@ -132,6 +138,27 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
 		return err
 	}
 	return s.schedule.announce(tx, e.claimable)
+}
+
+// insertPassing inserts a message whose content is in a partition, with a row of that: the whole content, or an empty one that comes
+// behind the parts of a large one. So a message comes into no partition that is closed, and one is not closed before the
+// transaction has ended.
+const insertPassing = `WITH message AS (
+	INSERT INTO spool_messages (id, key, envelope, received, expires, size, recipients, place)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING id
+) INSERT INTO spool_contents (slot, message, number, content) SELECT $8::bigint, id, $9::bigint, $10::bytea FROM message`
+
+// insert writes the message's row; 0 rows: it is there already.
+func (e *entry) insert(tx *state.Tx) (rows int64, err error) {
+	args := []any{int64(e.id), e.Key, e.envelope, micros(e.Received), micros(e.Expires), e.size, len(e.rows), e.content.place}
+	switch {
+	case !passing(e.content.place):
+		return tx.Exec(`INSERT INTO spool_messages (id, key, envelope, received, expires, size, recipients, place, body)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`, append(args, e.content.body)...)
+	case e.content.body == nil:
+		return tx.Exec(insertPassing, append(args, -1, []byte{})...)
+	}
+	return tx.Exec(insertPassing, append(args, 0, e.content.body)...)
 }
 
 // remember makes a key known that outlives its message; known: it was already.

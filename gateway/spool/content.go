@@ -13,12 +13,16 @@ import (
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
-// Where a content is: the column spool_messages.place.
+// Where a content is: the column spool_messages.place. A greater one is the slot of a partition of spool_contents.
 const (
 	inRow    int64 = 0
 	inFile   int64 = 1
 	inChunks int64 = 2
 )
+
+// passing says that a content is in a partition of spool_contents: it is not deleted, and may be put elsewhere while its message
+// waits.
+func passing(place int64) bool { return place > inChunks }
 
 // chunkSize is how many octets each part of a large content in PostgreSQL has, but for the last.
 const chunkSize = 256 << 10
@@ -33,7 +37,7 @@ type content struct {
 
 // keep puts a content where it will stay.
 func (s *Spool) keep(ctx context.Context, body *buffer.Buffer) (ID, content, error) {
-	if body.Size() <= int64(s.o.InRow) {
+	if body.Size() <= s.inRow() {
 		octets := body.Memory()
 		if spare := cap(octets) - len(octets); octets != nil && spare > len(octets)/4 {
 			octets = bytes.Clone(octets) // what waits in memory is counted by its length
@@ -44,11 +48,10 @@ func (s *Spool) keep(ctx context.Context, body *buffer.Buffer) (ID, content, err
 				return 0, content{}, err
 			}
 		}
-		return s.ids.next(), content{place: inRow, body: octets}, nil
+		return s.ids.next(), content{place: s.partitions.place(inRow), body: octets}, nil
 	}
 	if s.db.Shared() {
-		id := s.ids.next()
-		return id, content{place: inChunks}, writeChunks(ctx, s.db, id, s.leases.node, body.Reader())
+		return s.keepParts(ctx, body)
 	}
 	if own := s.files.own(body.File()); own != nil {
 		return own.id, content{place: inFile, file: own}, nil
@@ -60,12 +63,38 @@ func (s *Spool) keep(ctx context.Context, body *buffer.Buffer) (ID, content, err
 	return made.id, content{place: inFile, file: made, copied: true}, nil
 }
 
-// writeChunks writes a large content in transactions of its own, so that none is long. What is left of
-// one whose message never comes is swept once the process, which node names, has ended.
+// inRow is how many octets a content has at most that is in one piece. In PostgreSQL it is never more than a part, so that each is
+// found in the same way.
+func (s *Spool) inRow() int64 {
+	if s.db.Shared() {
+		return min(int64(s.o.InRow), chunkSize)
+	}
+	return int64(s.o.InRow)
+}
+
+// keepParts writes a large content into PostgreSQL.
+func (s *Spool) keepParts(ctx context.Context, body *buffer.Buffer) (ID, content, error) {
+	id, slot := s.ids.next(), s.partitions.place(0)
+	if slot != 0 {
+		err := writeParts(ctx, s.db, body.Reader(), "INSERT INTO spool_contents (message, number, content, slot) VALUES ($1, $2, $3, $4)", id, slot)
+		if !s.partitions.refused(err) {
+			return id, content{place: slot}, err
+		}
+	}
+	return id, content{place: inChunks}, writeChunks(ctx, s.db, id, s.leases.node, body.Reader())
+}
+
+// writeChunks writes a large content to where those lie that wait. What is left of one whose message never comes is swept once
+// the process, which node names, has ended.
 func writeChunks(ctx context.Context, db database, id ID, node string, from io.Reader) error {
-	chunk := make([]byte, chunkSize)
+	return writeParts(ctx, db, from, "INSERT INTO spool_chunks (message, number, content, node) VALUES ($1, $2, $3, $4)", id, node)
+}
+
+// writeParts writes a large content in transactions of its own, so that none is long.
+func writeParts(ctx context.Context, db database, from io.Reader, insert string, id ID, last any) error {
+	part := make([]byte, chunkSize)
 	for number := 0; ; number++ {
-		n, err := io.ReadFull(from, chunk)
+		n, err := io.ReadFull(from, part)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -73,7 +102,7 @@ func writeChunks(ctx context.Context, db database, id ID, node string, from io.R
 			return err
 		}
 		err = db.Write(ctx, func(tx *state.Tx) error {
-			_, err := tx.Exec("INSERT INTO spool_chunks (message, number, content, node) VALUES ($1, $2, $3, $4)", int64(id), number, chunk[:n], node)
+			_, err := tx.Exec(insert, int64(id), number, part[:n], last)
 			return err
 		})
 		if err != nil {
@@ -153,61 +182,97 @@ func (d *Delivery) Open(ctx context.Context) (io.ReadSeekCloser, error) {
 
 // open opens the content of a message that is in the database.
 func (s *Spool) open(ctx context.Context, id ID, size, place int64) (io.ReadSeekCloser, error) {
-	switch place {
-	case inFile:
+	if place == inFile {
 		return s.files.open(id, size)
-	case inChunks:
-		chunks := &chunkReader{ctx: ctx, spool: s, id: id, at: -1}
-		return nopCloser{io.NewSectionReader(chunks, 0, size)}, nil
 	}
-	var body []byte
-	err := s.db.QueryRow(ctx, "SELECT body FROM spool_messages WHERE id = $1", int64(id)).Scan(&body)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return nil, err
-	}
-	if int64(len(body)) != size {
-		return nil, damagedf("its content has %d octets in place of %d", len(body), size)
-	}
-	return nopCloser{bytes.NewReader(body)}, nil
+	return openRows(ctx, s.db, id, size, place)
 }
 
-// chunkReader reads a content that is in parts, one part at a time.
-type chunkReader struct {
+// openRows opens a content that is in rows of the database.
+func openRows(ctx context.Context, db database, id ID, size, place int64) (io.ReadSeekCloser, error) {
+	parts := &partReader{ctx: ctx, db: db, id: id, place: place, at: -1}
+	if place == inChunks || passing(place) && size > chunkSize {
+		return nopCloser{io.NewSectionReader(parts, 0, size)}, nil
+	}
+	if err := parts.load(0); err != nil {
+		return nil, err
+	}
+	if int64(len(parts.part)) != size {
+		return nil, damagedf("its content has %d octets in place of %d", len(parts.part), size)
+	}
+	return nopCloser{bytes.NewReader(parts.part)}, nil
+}
+
+// partReader reads a content that is in rows, one at a time.
+type partReader struct {
 	ctx   context.Context //nolint:containedctx // it is the reader's whole life
-	spool *Spool
+	db    database
 	id    ID
-	at    int64 // the number of the part in chunk; -1: none
-	chunk []byte
+	place int64
+	at    int64 // the number of the part; -1: there is none
+	part  []byte
 }
 
 // ReadAt implements [io.ReaderAt], for one goroutine.
-func (c *chunkReader) ReadAt(p []byte, offset int64) (n int, err error) {
+func (r *partReader) ReadAt(p []byte, offset int64) (n int, err error) {
 	for n < len(p) {
-		if err := c.load((offset + int64(n)) / chunkSize); err != nil {
-			return n, err
+		if err := r.load((offset + int64(n)) / chunkSize); err != nil {
+			return n, fmt.Errorf("the spool: %w", err)
 		}
 		within := (offset + int64(n)) % chunkSize
-		if within >= int64(len(c.chunk)) {
-			return n, fmt.Errorf("the spool: %w", damagedf("part %d of its content is too short", c.at))
+		if within >= int64(len(r.part)) {
+			return n, fmt.Errorf("the spool: %w", damagedf("part %d of its content is too short", r.at))
 		}
-		n += copy(p[n:], c.chunk[within:])
+		n += copy(p[n:], r.part[within:])
 	}
 	return n, nil
 }
 
-func (c *chunkReader) load(number int64) error {
-	if c.at == number {
+func (r *partReader) load(number int64) error {
+	if r.at == number {
 		return nil
 	}
-	c.at = -1
-	var chunk []byte
-	err := c.spool.db.QueryRow(c.ctx, "SELECT content FROM spool_chunks WHERE message = $1 AND number = $2", int64(c.id), number).Scan(&chunk)
+	r.at = -1
+	part, err := r.read(number)
+	for errors.Is(err, sql.ErrNoRows) {
+		moved, failed := r.moved()
+		switch {
+		case failed != nil:
+			err = failed
+		case moved:
+			part, err = r.read(number)
+		default:
+			err = damagedf("part %d of its content is missing", number)
+		}
+	}
+	if err == nil {
+		r.at, r.part = number, part
+	}
+	return err
+}
+
+// read reads a part from where the content is, as far as it is known.
+func (r *partReader) read(number int64) (part []byte, err error) {
+	switch {
+	case r.place == inRow:
+		err = r.db.QueryRow(r.ctx, "SELECT body FROM spool_messages WHERE id = $1 AND $2 = 0", int64(r.id), number).Scan(&part)
+	case passing(r.place):
+		err = r.db.QueryRow(r.ctx, "SELECT content FROM spool_contents WHERE slot = $3 AND message = $1 AND number = $2", int64(r.id), number, r.place).Scan(&part)
+	default:
+		err = r.db.QueryRow(r.ctx, "SELECT content FROM spool_chunks WHERE message = $1 AND number = $2", int64(r.id), number).Scan(&part)
+	}
+	return part, err
+}
+
+// moved looks whether the content was put where those lie that wait.
+func (r *partReader) moved() (bool, error) {
+	was := r.place
+	if !passing(was) {
+		return false, nil
+	}
+	err := r.db.QueryRow(r.ctx, "SELECT place FROM spool_messages WHERE id = $1", int64(r.id)).Scan(&r.place)
 	if errors.Is(err, sql.ErrNoRows) {
-		err = damagedf("part %d of its content is missing", number)
+		return false, nil
 	}
-	if err != nil {
-		return fmt.Errorf("the spool: %w", err)
-	}
-	c.at, c.chunk = number, chunk
-	return nil
+	return r.place != was, err
 }

@@ -42,7 +42,7 @@ func child(where, folder string) {
 	if err != nil {
 		fail(err)
 	}
-	s, err := Open(context.Background(), Options{Log: zerolog.Nop(), DB: db, Folder: folder, InRow: 8 << 10, Reserve: 1, Lease: 2 * time.Second})
+	s, err := Open(context.Background(), Options{Log: zerolog.Nop(), DB: db, Folder: folder, InRow: 8 << 10, Reserve: 1, Lease: 2 * time.Second, Partition: 500 * time.Millisecond})
 	if err != nil {
 		fail(err)
 	}

@@ -255,7 +255,7 @@ func (l *leases) enrol(ctx context.Context) error {
 		if _, err := tx.Exec("UPDATE spool_shards SET node = '' WHERE node = $1", l.node); err != nil {
 			return err
 		}
-		_, err := tx.Exec("INSERT INTO spool_nodes (node, until, leaves) VALUES ($1, "+databaseNow+" + $2, $3)",
+		_, err := tx.Exec("INSERT INTO spool_nodes (node, until, leaves, layout) VALUES ($1, "+databaseNow+" + $2, $3, 1)",
 			l.node, l.spool.o.Lease.Microseconds(), *l.leaves.Load())
 		return err
 	})

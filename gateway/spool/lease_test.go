@@ -26,6 +26,9 @@ func shared(t testing.TB) state.Options {
 // slow lets leases be long enough that nothing happens by itself: the test says when.
 func slow(o *Options) { o.Lease, o.Poll = time.Hour, time.Hour }
 
+// unpartitioned has contents lie at once where those lie that wait.
+func unpartitioned(o *Options) { o.Partition = -1 }
+
 // tick is what a node does three times in the time of its lease.
 func tick(t *testing.T, nodes ...*Spool) {
 	t.Helper()

@@ -13,10 +13,13 @@ import (
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
-// MoveContents brings large contents, which are files in a spool's folder, into a PostgreSQL database that has the
-// messages' rows already, and that no gateway uses yet. A content that is damaged is damaged there, too: its message is
-// held when it is its turn. Tell is told how many there were, now and then.
-func MoveContents(ctx context.Context, folder string, to *state.DB, tell func(contents int)) error {
+// MoveContents brings contents into a database that has the messages' rows already, and that no gateway uses yet: into a
+// PostgreSQL database large ones, which are files in a spool's folder, and into a SQLite one those of partitions. A content that is
+// damaged is damaged there, too: its message is held when it is its turn. Tell is told how many there were, now and then.
+func MoveContents(ctx context.Context, folder string, from, to *state.DB, tell func(contents int)) error {
+	if from.Shared() {
+		return movePassing(ctx, from, to, tell)
+	}
 	return (&files{folder: folder}).moveInto(ctx, to, tell, func(ID) error { return nil })
 }
 
@@ -115,4 +118,48 @@ func KeepContents(folder, to string) (kept int, err error) {
 		return 0, nil
 	}
 	return kept, durable.SyncFolder(to)
+}
+
+// movePassing copies contents that are in partitions, where the rows say so, to where those lie that wait.
+func movePassing(ctx context.Context, from, to *state.DB, tell func(contents int)) error {
+	for done := 0; ; done++ {
+		var id, size, place int64
+		found := false
+		err := to.Read(ctx, func(tx *state.Tx) (err error) {
+			found, err = tx.One([]any{&id, &size, &place}, "SELECT id, size, place FROM spool_messages WHERE place > 2 AND place > 0 ORDER BY place, id LIMIT 1")
+			return err
+		})
+		if err != nil || !found {
+			return err
+		}
+		if err := restOne(ctx, from, to, ID(id), size, place); err != nil {
+			return fmt.Errorf("the content of message %s: %w", ID(id), err)
+		}
+		if done%sweepPage == 0 {
+			tell(done + 1)
+		}
+	}
+}
+
+// restOne copies one of them. One that is damaged lacks parts there, too.
+func restOne(ctx context.Context, from, to *state.DB, id ID, size, place int64) error {
+	content, err := openRows(ctx, from, id, size, place)
+	if err == nil && size <= chunkSize {
+		var body []byte
+		if body, err = io.ReadAll(content); err == nil {
+			return to.Write(ctx, func(tx *state.Tx) error {
+				_, err := tx.Exec("UPDATE spool_messages SET place = 0, body = $1 WHERE id = $2", body, int64(id))
+				return err
+			})
+		}
+	} else if err == nil {
+		err = writeChunks(ctx, to, id, "", content)
+	}
+	if err != nil && !errors.Is(err, ErrDamaged) {
+		return err
+	}
+	return to.Write(ctx, func(tx *state.Tx) error {
+		_, err := tx.Exec("UPDATE spool_messages SET place = 2 WHERE id = $1", int64(id))
+		return err
+	})
 }

@@ -51,8 +51,8 @@ func TestMoveContents(t *testing.T) {
 	var told int
 	_, err := state.Move(t.Context(), state.Moving{
 		From: from, To: database, Tell: func(string) {},
-		Contents: func(ctx context.Context, to *state.DB) error {
-			return MoveContents(ctx, folder, to, func(n int) { told = n })
+		Contents: func(ctx context.Context, from, to *state.DB) error {
+			return MoveContents(ctx, folder, from, to, func(n int) { told = n })
 		},
 	})
 	if err != nil || told != 7 {
@@ -71,6 +71,41 @@ func TestMoveContents(t *testing.T) {
 	for _, key := range []string{"missing", "short", "long", "headless", "negative"} {
 		isDamaged(t, one(t, s, key+".example"))
 	}
+}
+
+// TestMovePassing: contents that are in partitions are in a file after a move, and one that is damaged still is.
+func TestMovePassing(t *testing.T) {
+	t.Parallel()
+	from, file := shared(t), state.Options{Log: zerolog.Nop(), Folder: t.TempDir()}
+	t.Run("before", func(t *testing.T) {
+		s := start(t, from)
+		acceptSizes(t, s)
+		for _, key := range []string{"lost", "short"} {
+			accept(t, s, to(key, "a@"+key+".example"), key)
+		}
+		change(t, s, "DELETE FROM spool_contents WHERE content = 'lost'")
+		change(t, s, "UPDATE spool_contents SET content = 'shor' WHERE content = 'short'")
+	})
+	if t.Failed() {
+		return
+	}
+	told := 0
+	_, err := state.Move(t.Context(), state.Moving{
+		From: from, To: file, Tell: func(string) {},
+		Contents: func(ctx context.Context, from, to *state.DB) error {
+			return MoveContents(ctx, "", from, to, func(n int) { told = n })
+		},
+	})
+	if err != nil || told == 0 {
+		t.Fatalf("%d contents, %v", told, err)
+	}
+	s := start(t, file)
+	for _, key := range []string{"lost", "short"} {
+		d := one(t, s, key+".example")
+		isDamaged(t, d)
+		settle(t, s, all(d, Outcome{State: Failed}))
+	}
+	deliverSizes(t, s)
 }
 
 func isDamaged(t *testing.T, d *Delivery) {

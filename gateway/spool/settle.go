@@ -15,6 +15,14 @@ import (
 //
 // A message leaves the spool when all of its recipients are delivered or have failed.
 func (s *Spool) Settle(ctx context.Context, results ...Result) error {
+	err := s.settle(ctx, results)
+	if s.partitions.refused(err) {
+		err = s.settle(ctx, results)
+	}
+	return err
+}
+
+func (s *Spool) settle(ctx context.Context, results []Result) error {
 	settling, err := s.settling(ctx, results)
 	if err == nil {
 		err = s.db.Write(ctx, settling.write)
@@ -148,7 +156,7 @@ func (t *settling) result(tx *state.Tx, r Result, texts []string) error {
 // leave deletes messages of which nothing is left to be done.
 func (t *settling) leave(tx *state.Tx, whole []*Delivery) error {
 	t.gone = append(t.gone, whole...)
-	if t.spool.db.Shared() && len(whole) > 1 {
+	if t.spool.db.Shared() && len(whole) > 0 {
 		return leaveShared(tx, whole)
 	}
 	for _, d := range whole {
@@ -166,27 +174,38 @@ func (t *settling) leave(tx *state.Tx, whole []*Delivery) error {
 	return nil
 }
 
-// leaveShared is leave with three questions to the server.
+// leaveShared is leave with two questions to the server.
 func leaveShared(tx *state.Tx, whole []*Delivery) error {
-	ids, epochs, chunked := make([]int64, len(whole)), make([]int64, len(whole)), []int64{}
+	ids, epochs := make([]int64, len(whole)), make([]int64, len(whole))
 	recipients := int64(0)
 	for i, d := range whole {
 		ids[i], epochs[i] = int64(d.ID), d.epoch
 		recipients += int64(d.Of)
-		if d.place == inChunks {
-			chunked = append(chunked, int64(d.ID))
-		}
 	}
 	rows, err := tx.Exec(`DELETE FROM spool_recipients USING unnest($1::bigint[], $2::bigint[]) AS whole (message, epoch)
 WHERE spool_recipients.message = whole.message AND spool_recipients.epoch = whole.epoch`, ids, epochs)
 	if err == nil && rows != recipients {
 		err = ErrLease
 	}
-	if err == nil && len(chunked) > 0 {
-		_, err = tx.Exec("DELETE FROM spool_chunks WHERE message = ANY($1)", chunked)
-	}
 	if err == nil {
-		_, err = tx.Exec("DELETE FROM spool_messages WHERE id = ANY($1)", ids)
+		err = deleteShared(tx, ids...)
+	}
+	return err
+}
+
+// deleteShared deletes messages of PostgreSQL's, with their contents where those lie that wait. The row says whether they do: it may
+// have changed since the message was handed out. Of a large one that is in a partition some parts may have been copied.
+func deleteShared(tx *state.Tx, ids ...int64) error {
+	var parts []int64
+	err := tx.Query(func(scan func(...any) error) error {
+		var id int64
+		err := scan(&id)
+		parts = append(parts, id)
+		return err
+	}, `WITH gone AS (DELETE FROM spool_messages WHERE id = ANY($1) RETURNING id, place, size)
+SELECT id FROM gone WHERE place = 2 OR place > 2 AND size > $2`, ids, restParts*chunkSize)
+	if err == nil && len(parts) > 0 {
+		_, err = tx.Exec("DELETE FROM spool_chunks WHERE message = ANY($1)", parts)
 	}
 	return err
 }
@@ -244,10 +263,13 @@ func (s *Spool) ends(tx *state.Tx, id ID, place int64) (left bool, err error) {
 	if _, err := tx.Exec("DELETE FROM spool_recipients WHERE message = $1", int64(id)); err != nil {
 		return false, err
 	}
+	if s.db.Shared() {
+		return true, deleteShared(tx, int64(id))
+	}
 	return true, leave(tx, id, place)
 }
 
-// leave deletes a message. A file is removed once that is on the disk.
+// leave deletes a message of SQLite's. A file is removed once that is on the disk.
 func leave(tx *state.Tx, id ID, place int64) error {
 	if place == inChunks {
 		if _, err := tx.Exec("DELETE FROM spool_chunks WHERE message = $1", int64(id)); err != nil {

@@ -39,6 +39,9 @@ type Options struct {
 	// Poll is how often mail is looked for that other gateways have taken in [1 s]: a tenth as often as long as they
 	// can tell of it.
 	Poll time.Duration
+	// Partition is for how long the contents of mail that passes through PostgreSQL are written into one partition [1 min].
+	// It is dropped about as long afterwards, with those of mail that has left. Negative: there are no partitions.
+	Partition time.Duration
 	// Leaves says which mail leaves by this gateway, for [Spool.Tell] [it does not say].
 	Leaves string
 	Now    func() time.Time // [the wall clock: with PostgreSQL the server's, so that all gateways have the same]
@@ -54,6 +57,7 @@ func (o Options) withDefaults() Options {
 	defaultTo(&o.Reserve, 256<<20)
 	defaultTo(&o.Lease, 30*time.Second)
 	defaultTo(&o.Poll, time.Second)
+	defaultTo(&o.Partition, time.Minute)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -76,6 +80,7 @@ type database interface {
 	Shared() bool
 	Refused(ctx context.Context) error
 	Quick() *sql.DB
+	Alter(ctx context.Context, patience time.Duration, statement string) error
 	Notify(ctx context.Context, word string) error
 	Listen(ctx context.Context, begun func() error, heard func(word string)) error
 }
@@ -86,10 +91,11 @@ type Spool struct {
 	db  database
 	ids ids
 
-	files    *files
-	schedule *schedule
-	leases   *leases
-	notifier *notifier
+	files      *files
+	schedule   *schedule
+	leases     *leases
+	notifier   *notifier
+	partitions *partitions
 
 	free  func(folder string) (int64, error) // [freeSpace]
 	swept chan struct{}                      // closed after the first sweep
@@ -144,6 +150,7 @@ func prepare(o Options, db database) (*Spool, error) {
 	s.files = files
 	s.schedule = newSchedule(s)
 	s.notifier = newNotifier(s)
+	s.partitions = &partitions{spool: s}
 	return s, nil
 }
 
@@ -159,6 +166,11 @@ func open(ctx context.Context, o Options, db database) (*Spool, error) {
 	if err := s.db.Refused(ctx); err != nil {
 		return nil, errors.Join(err, s.leases.release())
 	}
+	if s.db.Shared() {
+		if err := s.partitions.begin(ctx); err != nil {
+			return nil, errors.Join(err, s.leases.release())
+		}
+	}
 	s.schedule.rewind()
 	working, end := context.WithCancel(context.Background())
 	s.end = end
@@ -168,6 +180,7 @@ func open(ctx context.Context, o Options, db database) (*Spool, error) {
 		s.working.Go(func() { s.leases.keep(working) })
 		s.working.Go(func() { s.schedule.poll(working) })
 		s.working.Go(func() { s.notifier.run(working) })
+		s.working.Go(func() { s.partitions.keep(working) })
 		if !s.o.deaf {
 			s.working.Go(func() { s.notifier.listen(working) })
 		}

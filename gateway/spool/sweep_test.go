@@ -194,7 +194,7 @@ func TestOrphanChunksOfOthers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			o := shared(t)
 			sweeper := start(t, o, slow, func(o *Options) { o.Now = func() time.Time { return time.Now().Add(ahead) } })
-			other := start(t, o, slow)
+			other := start(t, o, slow, unpartitioned)
 			<-sweeper.swept
 			<-other.swept
 			accept(t, other, to("k", "a@x.example"), strings.Repeat("x", 300<<10)) // two parts
@@ -246,12 +246,12 @@ func TestSweptOnItsWayIn(t *testing.T) {
 	t.Parallel()
 	o := shared(t)
 	db := &interrupting{database: databases.Open(t, o)}
-	s, err := open(t.Context(), Options{Log: zerolog.Nop(), Folder: t.TempDir(), Lease: time.Hour, Poll: time.Hour, Reserve: 1}, db)
+	s, err := open(t.Context(), Options{Log: zerolog.Nop(), Folder: t.TempDir(), Lease: time.Hour, Poll: time.Hour, Partition: -1, Reserve: 1}, db)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	other := start(t, o, slow)
+	other := start(t, o, slow, unpartitioned)
 	<-s.swept
 	<-other.swept
 	text := strings.Repeat("x", 600<<10)
@@ -446,13 +446,17 @@ func TestStrays(t *testing.T) {
 
 // TestContentGone: a content that is lost after it was handed out is an error, never a short success (I3).
 func TestContentGone(t *testing.T) {
-	databases.Each(t, func(t *testing.T, o state.Options) {
-		s := start(t, o, func(o *Options) { o.FreshOctets = 1 })
+	test := func(t *testing.T, o state.Options, how func(*Options)) {
+		s := start(t, o, func(o *Options) { o.FreshOctets = 1 }, how)
 		for name, size := range map[string]int{"small": 1000, "large": 600 << 10} {
 			accept(t, s, to(name, "a@x.example"), strings.Repeat("x", size))
 			d := one(t, s, "x.example")
 			change(t, s, "UPDATE spool_messages SET body = substr(body, 1, 10)")
 			change(t, s, "DELETE FROM spool_chunks WHERE number = 1")
+			if s.db.Shared() {
+				change(t, s, "DELETE FROM spool_contents WHERE number = 1")
+				change(t, s, "UPDATE spool_contents SET content = substr(content, 1, 10)")
+			}
 			for _, file := range filesOf(t, s) {
 				if err := os.Truncate(filepath.Join(s.files.folder, file), 10); err != nil {
 					t.Fatal(err)
@@ -467,5 +471,7 @@ func TestContentGone(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-	})
+	}
+	databases.Each(t, func(t *testing.T, o state.Options) { test(t, o, func(*Options) {}) })
+	t.Run("postgres without partitions", func(t *testing.T) { test(t, shared(t), unpartitioned) })
 }

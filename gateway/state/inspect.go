@@ -90,7 +90,8 @@ func inspectPostgres(ctx context.Context, o Options) (*Report, error) {
 			return r, nil
 		}
 	}
-	return r, r.count(ctx, db.pool, "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY tablename")
+	return r, r.count(ctx, db.pool, `SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
+WHERE n.nspname = current_schema() AND relkind IN ('r', 'p') AND NOT relispartition ORDER BY relname`)
 }
 
 // orphans finds rows that refer to others that are not there.

@@ -55,6 +55,25 @@ var onPostgres = []struct {
 		"ALTER TABLE spool_recipients SET (" + vacuumSoon + ")",
 		"ALTER TABLE spool_chunks SET (" + vacuumSoon + ", " + vacuumSoonBeside + ")",
 	}},
+	// Contents of mail that passes through, see package gateway/spool: its gateways make and drop the partitions, and close
+	// one before that.
+	{23, []string{
+		`CREATE TABLE spool_contents (
+	slot BIGINT NOT NULL, -- the partition
+	message BIGINT NOT NULL,
+	number BIGINT NOT NULL, -- of the part, from 0; -1: an empty one that comes with the message
+	content BYTEA NOT NULL,
+	PRIMARY KEY (message, number, slot)
+) PARTITION BY LIST (slot)`,
+		"ALTER TABLE spool_contents ALTER COLUMN content SET STORAGE EXTERNAL",
+		`CREATE FUNCTION spool_contents_closed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION 'the partition is closed' USING ERRCODE = 'check_violation', TABLE = TG_TABLE_NAME;
+END $$`,
+		// What a process can read: 0: what is in spool_messages and spool_chunks alone; 1: in spool_contents, too. The
+		// default is that of a version that does not say so, and is dropped before the first partition is made.
+		"ALTER TABLE spool_nodes ADD COLUMN layout BIGINT NOT NULL DEFAULT 0",
+	}},
 }
 
 // vacuumSoon is when a table is vacuumed, and vacuumSoonBeside is when its large values are, which are stored beside it.

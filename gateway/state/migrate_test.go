@@ -14,7 +14,7 @@ import (
 
 // adds are statements that a gateway which does not know them can go on beside: what is new is not there for it, or has a default.
 // How rows are stored is no matter of its.
-var adds = regexp.MustCompile(`(?is)^(CREATE (UNIQUE )?INDEX|CREATE TABLE|INSERT INTO|ALTER TABLE \w+ (ADD COLUMN \w+ \w+ NOT NULL DEFAULT |ALTER COLUMN \w+ SET STORAGE |SET \())`)
+var adds = regexp.MustCompile(`(?is)^(CREATE (UNIQUE )?INDEX|CREATE TABLE|CREATE FUNCTION|INSERT INTO|ALTER TABLE \w+ (ADD COLUMN \w+ \w+ NOT NULL DEFAULT |ALTER COLUMN \w+ SET STORAGE |SET \())`)
 
 // TestMigrationsAdd: what changes the schema under gateways of an earlier version is among those that none of them may be at work beside.
 func TestMigrationsAdd(t *testing.T) {

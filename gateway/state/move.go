@@ -20,9 +20,9 @@ type Moving struct {
 	// From and To are a SQLite file, whose folder's lock the caller holds, and a PostgreSQL database. To has nothing in
 	// it, or what an earlier try has left.
 	From, To Options
-	// Contents brings what lies beside a SQLite file into the other database, whose rows are there already; nil: nothing
-	// does.
-	Contents func(ctx context.Context, to *DB) error
+	// Contents brings what the one database has beside its rows, or has in a way of its own, into the other one, whose rows are
+	// there already; nil: nothing is.
+	Contents func(ctx context.Context, from, to *DB) error
 	// Tell is told what was just done, now and then.
 	Tell func(what string)
 }
@@ -248,7 +248,7 @@ func (c *mover) copy(ctx context.Context) error {
 			}
 		}
 		if c.Contents != nil {
-			if err := c.Contents(ctx, c.to); err != nil {
+			if err := c.Contents(ctx, c.from, c.to); err != nil {
 				return err
 			}
 		}

@@ -25,7 +25,7 @@ func moving(t *testing.T) Moving {
 	m := Moving{
 		From:     Options{Log: zerolog.Nop(), Folder: t.TempDir()},
 		To:       Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(t).Database(t)},
-		Contents: func(context.Context, *DB) error { return nil },
+		Contents: func(context.Context, *DB, *DB) error { return nil },
 		Tell:     func(string) {},
 	}
 	db, err := Open(t.Context(), m.From)
@@ -131,7 +131,7 @@ func TestMoveBrokenOff(t *testing.T) {
 	stop := errors.New("stop")
 	for name, end := range map[string]func(m *Moving, cancel func()){
 		"in a table":   func(m *Moving, cancel func()) { m.Tell = func(string) { cancel() } },
-		"in a content": func(m *Moving, _ func()) { m.Contents = func(context.Context, *DB) error { return stop } },
+		"in a content": func(m *Moving, _ func()) { m.Contents = func(context.Context, *DB, *DB) error { return stop } },
 	} {
 		t.Run(name, func(t *testing.T) {
 			good := moving(t)
@@ -220,7 +220,7 @@ func TestMoveRefuses(t *testing.T) {
 		t.Errorf("a database with others' tables: %v", err)
 	}
 	other := moving(t)
-	other.Contents = func(context.Context, *DB) error { return errors.New("stop") }
+	other.Contents = func(context.Context, *DB, *DB) error { return errors.New("stop") }
 	if _, err := Move(t.Context(), other); err == nil {
 		t.Fatal("it was not broken off")
 	}
@@ -229,7 +229,7 @@ func TestMoveRefuses(t *testing.T) {
 		t.Errorf("a database that is another's: %v", err)
 	}
 	m.To = Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(t).Database(t)}
-	m.Contents = func(ctx context.Context, to *DB) error {
+	m.Contents = func(ctx context.Context, _, to *DB) error {
 		return to.Write(ctx, func(tx *Tx) error {
 			_, err := tx.Exec("INSERT INTO spool_nodes (node, until) VALUES ('n', 1)")
 			return err

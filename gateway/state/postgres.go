@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 
@@ -132,6 +133,41 @@ func (db *DB) reach(ctx context.Context, patience time.Duration) error {
 		}
 	}
 }
+
+// Alter carries out one statement that a transaction may not have in it, with PostgreSQL alone. It gives up after patience each
+// time that it waits for what others have locked: whoever wants the same after it waits for it, too.
+func (db *DB) Alter(ctx context.Context, patience time.Duration, statement string) (err error) {
+	conn, err := db.pool.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("the state database: %w", err)
+	}
+	defer func() {
+		// A connection that keeps the setting, or that was lost, is given to nobody.
+		_, failed := conn.ExecContext(context.WithoutCancel(ctx), "RESET lock_timeout")
+		if failed != nil {
+			_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+		}
+		_ = conn.Close() // it is only given back
+	}()
+	if _, err = conn.ExecContext(ctx, "SELECT set_config('lock_timeout', $1, false)", fmt.Sprintf("%dms", patience.Milliseconds())); err == nil {
+		_, err = conn.ExecContext(ctx, statement)
+	}
+	if err != nil {
+		return fmt.Errorf("the state database: %w", err)
+	}
+	return nil
+}
+
+// CheckViolated names the table of PostgreSQL's that has refused a row; empty: the error says something else.
+func CheckViolated(err error) (table string) {
+	if said, is := errors.AsType[*pgconn.PgError](err); is && said.Code == checkViolation {
+		return said.TableName
+	}
+	return ""
+}
+
+// checkViolation is check_violation: a row fits into no partition, or a constraint does not hold.
+const checkViolation = "23514"
 
 // warnUnsynced tells of a server that does not sync: what it has acknowledged may be lost (I1).
 func (db *DB) warnUnsynced(ctx context.Context) error {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 	"pgregory.net/rapid"
@@ -389,10 +390,47 @@ func TestFailingSync(t *testing.T) {
 func TestStorage(t *testing.T) {
 	t.Parallel()
 	db := open(t, Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(t).Database(t)})
-	var got string
-	err := db.QueryRow(t.Context(), "SELECT attstorage FROM pg_attribute WHERE attrelid = 'spool_chunks'::regclass AND attname = 'content'").Scan(&got)
-	if err != nil || got != "e" {
-		t.Errorf("it is %q, %v", got, err)
+	for _, table := range []string{"spool_chunks", "spool_contents"} {
+		var got string
+		err := db.QueryRow(t.Context(), "SELECT attstorage FROM pg_attribute WHERE attrelid = $1::regclass AND attname = 'content'", table).Scan(&got)
+		if err != nil || got != "e" {
+			t.Errorf("that of %s is %q, %v", table, got, err)
+		}
+	}
+}
+
+// TestAlter: a statement that a transaction may not have in it is carried out, gives up when others have what it is about
+// locked, and leaves nothing to those who get the connection next. What a partition refuses is told apart.
+func TestAlter(t *testing.T) {
+	t.Parallel()
+	o := Options{Log: zerolog.Nop(), URL: peers.SharedPostgres(t).Database(t), Connections: 1}
+	db, other := open(t, o), open(t, o)
+	if err := db.Alter(t.Context(), time.Minute, "VACUUM spool_shards"); err != nil {
+		t.Error(err)
+	}
+	err := other.Write(t.Context(), func(tx *Tx) error {
+		if _, err := tx.Exec("LOCK TABLE spool_shards"); err != nil {
+			return err
+		}
+		if err := db.Alter(t.Context(), 10*time.Millisecond, "VACUUM spool_shards"); err == nil || !strings.Contains(err.Error(), "lock timeout") {
+			t.Errorf("it is locked: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var patience string
+	if err := db.QueryRow(t.Context(), "SHOW lock_timeout").Scan(&patience); err != nil || patience != "0" {
+		t.Errorf("the next one waits %s, %v", patience, err)
+	}
+	_, err = db.pool.ExecContext(t.Context(), "INSERT INTO spool_contents (slot, message, number, content) VALUES (1, 1, 0, '')")
+	if table := CheckViolated(err); table != "spool_contents" {
+		t.Errorf("%q: %v", table, err)
+	}
+	_, err = db.pool.ExecContext(t.Context(), "INSERT INTO spool_shards (shard, node, epoch) VALUES (0, '', 0)")
+	if table := CheckViolated(err); err == nil || table != "" {
+		t.Errorf("%q: %v", table, err)
 	}
 }
 
