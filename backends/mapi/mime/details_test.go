@@ -43,7 +43,7 @@ func TestDecapsulate(t *testing.T) {
 	for _, address := range []string{
 		"ada@sakes.example", "IMCEAEX-_O=A@far.example", "IMCEAEX-_O=A@x.sakes.example", "IMCEAEX-_O=A", "IMCEA-_O=A@sakes.example", "IMCEAEX@sakes.example", "IMCEAEX-@sakes.example",
 		"IMCEAEX-_O=A+2@sakes.example", "IMCEAEX-_O=A+@sakes.example", "IMCEAEX-_O=A+zz@sakes.example", "IMCEAEX-_O=A+00@sakes.example", "IMCEAEX-_O=A+0D+0Ax@sakes.example",
-		"IMCEAEX-_O=A+ff@sakes.example", "IMCEAEX-a.b@sakes.example", "IMCEAE.X-_O=A@sakes.example", "IMCEASMTP-ada+40far+2Eexample@sakes.example", "IMCEASMTP-ada@sakes.example", "",
+		"IMCEAEX-_O=A+ff@sakes.example", "IMCEAEX-a.b@sakes.example", "IMCEAE.X-_O=A@sakes.example", "IMCEASMTP-ada+40far+2Eexample@sakes.example", "IMCEASMTP-ada@sakes.example", "IMCEASMTP-sakes+2Eexample@sakes.example", "IMCEASMTP-+40sakes+2Eexample@sakes.example", "",
 	} {
 		if kind, original, ok := Decapsulate(address, domains); ok {
 			t.Errorf("%s is %s %q", address, kind, original)

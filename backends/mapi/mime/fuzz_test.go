@@ -164,3 +164,26 @@ func FuzzForm(f *testing.F) {
 		convert(t, Reader{UUEncode: true}, twice(t, Writer{Form: form}, m))
 	})
 }
+
+// FuzzDecapsulate: what an address encapsulates is within the domains, has no controls, and comes back when it is encapsulated again.
+func FuzzDecapsulate(f *testing.F) {
+	domains := []string{"sakes.example"}
+	for _, seed := range []string{"IMCEAEX-_O=A+20B_CN=G@sakes.example", "imceasmtp-ada+40sakes+2Eexample@Sakes.Example", "IMCEAX400-c+3Dgr+3B@sakes.example", "IMCEAEX-+@far.example", "ada@sakes.example"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, address string) {
+		kind, original, ok := Decapsulate(address, domains)
+		if !ok {
+			return
+		}
+		if !strings.HasSuffix(strings.ToLower(address), "@sakes.example") || original == "" || strings.ContainsAny(original, "\x00\r\n") {
+			t.Errorf("%q is %q", address, original)
+		}
+		if kind == mapi.AddressSMTP && !strings.HasSuffix(strings.ToLower(original), "sakes.example") {
+			t.Errorf("%q leads to %q", address, original)
+		}
+		if again, same, ok := Decapsulate(Encapsulate(kind, original, domains[0]), domains); again != kind || same != original || !ok {
+			t.Errorf("%s %q came back as %s %q", kind, original, again, same)
+		}
+	})
+}

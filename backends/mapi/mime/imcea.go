@@ -58,10 +58,11 @@ func Decapsulate(address string, domains []string) (addressType, original string
 		return "", "", false
 	}
 	addressType = strings.ToUpper(addressType)
-	if addressType == mapi.AddressSMTP && !isOf(original[strings.LastIndexByte(original, '@')+1:], domains) {
-		return "", "", false
+	if addressType != mapi.AddressSMTP {
+		return addressType, original, true
 	}
-	return addressType, original, true
+	at = strings.LastIndexByte(original, '@')
+	return addressType, original, at > 0 && isOf(original[at+1:], domains)
 }
 
 // isOf says whether a domain is one of some.
