@@ -162,6 +162,11 @@ func (m *reading) message(ctx context.Context, s *stream) (*object, error) {
 
 // Fetch reads a message and makes mail of it.
 func (m *maildrop) Fetch(ctx context.Context, request backends.FetchRequest) (backends.Content, error) {
+	return fetchOne(ctx, m, request)
+}
+
+// fetchOne reads a message as the only one of several.
+func fetchOne(ctx context.Context, m backends.ManyFetcher, request backends.FetchRequest) (backends.Content, error) {
 	contents, err := m.FetchMany(ctx, backends.FetchManyRequest{
 		IDs: []backends.MessageID{request.ID}, Top: request.Top, Lines: request.Lines, Rendering: request.Rendering,
 	})

@@ -15,14 +15,7 @@ import (
 
 // Fetch reads a message.
 func (m *webDrop) Fetch(ctx context.Context, request backends.FetchRequest) (backends.Content, error) {
-	contents, err := m.FetchMany(ctx, backends.FetchManyRequest{
-		IDs: []backends.MessageID{request.ID}, Top: request.Top, Lines: request.Lines, Rendering: request.Rendering,
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer contents.Close()
-	return contents.Next(ctx)
+	return fetchOne(ctx, m, request)
 }
 
 // FetchMany implements [backends.ManyFetcher]: messages are asked for together, and read one after the other from the reply.
