@@ -188,7 +188,7 @@ func (p *process) begin() error {
 	if p.killed {
 		return errKilled
 	}
-	err := p.cmd.Start()
+	err := withSlack(p.cmd.Start)
 	if err == nil {
 		killFirst(p.cmd.Process.Pid)
 	}
