@@ -1,12 +1,14 @@
 package storetest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/vault"
 )
 
 var hygieneCases = []testcase{
@@ -49,6 +51,26 @@ var hygieneCases = []testcase{
 			t.Errorf("the failure of a login tells the secret that was presented")
 		}
 	}},
+	{"vault", []need{password, vaultSeen}, func(t *trial) {
+		if _, err := t.store.Login(t.ctx, t.with(t.User, t.Password)); err != nil {
+			t.Fatalf("logging in: %v", err)
+		}
+		for name, value := range t.Settings.Vault.(*vault.Memory).Values() {
+			for _, secret := range []string{t.Password, t.SecondPassword} {
+				if secret != "" && bytes.Contains(value, []byte(secret)) {
+					t.Errorf("the entry %q of the vault has a user's password in the clear: it stands so in the gateway's database", name)
+				}
+			}
+		}
+	}},
+}
+
+// vaultSeen says that the store has a vault that can be looked into.
+func vaultSeen(s *suite) string {
+	if _, is := s.Settings.Vault.(*vault.Memory); is {
+		return ""
+	}
+	return ownNature + "the store is given no vault"
 }
 
 // unfit says what a text has that a stranger should not see, or that would break a protocol.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/vault"
 )
 
 // loggingIn changes what Login answers.
@@ -32,6 +33,18 @@ func known(user string) bool {
 }
 
 var loginLies = []lie{
+	{
+		name: "the vault is given passwords in the clear",
+		tell: func(l *liar) {
+			l.login = func(ctx context.Context, c backends.Credential) (backends.Account, error) {
+				if l.vault != nil && len(c.Secret) > 0 {
+					_, _ = l.vault.Put(ctx, "password", vault.Change{Value: c.Secret})
+				}
+				return l.Store.Login(ctx, c)
+			}
+		},
+		fails: []string{"hygiene/vault"},
+	},
 	{
 		name: "accounts without an ID",
 		tell: loggingIn(func(_ context.Context, _ backends.Credential, a backends.Account, err error) (backends.Account, error) {

@@ -20,6 +20,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/backends/storetest"
 	"github.com/dipylon/dipylon/backends/storetest/memstore"
+	"github.com/dipylon/dipylon/backends/vault"
 )
 
 // The suite is tested with lies: stores that are right in everything but one thing. Each must
@@ -38,6 +39,7 @@ type lie struct {
 // store's own.
 type liar struct {
 	*memstore.Store
+	vault        vault.Vault // of the settings; the reference keeps nothing there
 	describe     func(context.Context, backends.Description) backends.Description
 	configure    func(context.Context, backends.Settings) error
 	health       func(context.Context) error
@@ -334,7 +336,7 @@ const raw = `{
 
 // target is the suite's view of a store, small enough to be run many times.
 func target(dir string, tell func(*liar)) storetest.Target {
-	settings := backends.Settings{Raw: []byte(raw), Domains: []string{"sakes.example"}, BaseDir: dir}
+	settings := backends.Settings{Raw: []byte(raw), Domains: []string{"sakes.example"}, BaseDir: dir, Vault: &vault.Memory{}}
 	var opened *memstore.Store
 	var running *liar
 	fresh := func(context.Context) (backends.Store, error) {
@@ -357,6 +359,7 @@ func target(dir string, tell func(*liar)) storetest.Target {
 		Open: func(ctx context.Context) (backends.Store, error) {
 			store, err := fresh(ctx)
 			if err == nil {
+				store.(*liar).vault = settings.Vault
 				// The reference's own: a lie about settings is told to the cases alone.
 				running = store.(*liar)
 				opened = running.Store

@@ -80,6 +80,19 @@ func (r *remembered) entry(now time.Time) Entry {
 	return Entry{Value: bytes.Clone(r.value), Version: r.version, Age: now.Sub(r.put)}
 }
 
+// Values are all that it has, by name, for tests.
+func (m *Memory) Values() map[string][]byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make(map[string][]byte)
+	for name, e := range m.entries {
+		if e.value != nil {
+			all[name] = bytes.Clone(e.value)
+		}
+	}
+	return all
+}
+
 // Get implements [Vault].
 func (m *Memory) Get(_ context.Context, name string) (Entry, error) {
 	if err := CheckName(name); err != nil {

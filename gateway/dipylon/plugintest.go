@@ -22,6 +22,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/storetest"
 	"github.com/dipylon/dipylon/backends/tempfolder"
+	"github.com/dipylon/dipylon/backends/vault"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/server"
 	"github.com/dipylon/dipylon/plugins/host"
@@ -129,7 +130,7 @@ func (t *pluginTest) run(cmd *cobra.Command, args []string) error {
 		return fmt.Errorf("a folder for the backend's state: %w", err)
 	}
 	defer state.Remove() //nolint:errcheck // it is in the folder for such things
-	spec.Settings.StateDir = state.Path
+	spec.Settings.StateDir, spec.Settings.Vault = state.Path, &vault.Memory{}
 	spec.Tested, spec.RestartMost = true, testRestart
 	spec.Abandoned = ctx.Done()
 	spec.FetchWindow, spec.ListWindow, spec.StopTimeout = testFetchWindow, testListWindow, testStop
