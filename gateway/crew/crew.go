@@ -36,7 +36,8 @@ func (c *Crew) Go(f func()) {
 		return
 	}
 	c.mu.Unlock()
-	c.all.Go(func() { c.work(f) })
+	c.all.Add(1)
+	go c.work(f) // and not by all.Go, whose frame would be part of each stack
 }
 
 // Wait returns when all functions have, and leaves no goroutine behind.
@@ -53,6 +54,7 @@ func (c *Crew) Wait() {
 
 // work runs one function after the other, until there are enough goroutines that wait for the next.
 func (c *Crew) work(f func()) {
+	defer c.all.Done()
 	next := make(chan func(), 1)
 	for f != nil {
 		f()

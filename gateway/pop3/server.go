@@ -107,7 +107,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer s.unlisten(l)
 	base, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop := context.AfterFunc(base, func() { _ = l.Close() })
+	stop := context.AfterFunc(base, func() {
+		_ = l.Close()
+		s.killAll(base)
+	})
 	defer stop()
 	var running crew.Crew
 	err := s.accept(base, l, &running)
@@ -187,10 +190,20 @@ func (s *Server) admit(ctx context.Context, conn net.Conn, running *crew.Crew) {
 		s.refuse(session, limit)
 		return
 	}
-	running.Go(func() {
-		defer s.unregister(session)
-		session.serve()
-	})
+	if ctx.Err() != nil { // killAll may have been before it was registered
+		session.kill(nil)
+	}
+	running.Go(session.serve)
+}
+
+// killAll ends the sessions of a Serve whose context has ended. Each of them could wait for that itself, which would cost
+// an idle session 500 octets.
+func (s *Server) killAll(serving context.Context) {
+	for _, session := range s.current() {
+		if session.serving == serving {
+			session.kill(nil)
+		}
+	}
 }
 
 // refuse says why there is no greeting. A new connection has room for a line, so this does

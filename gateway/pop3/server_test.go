@@ -560,6 +560,26 @@ func TestEndOfServesContext(t *testing.T) {
 	}
 }
 
+// TestEndOfOneServesContext: the sessions of the server's other listeners go on.
+func TestEndOfOneServesContext(t *testing.T) {
+	r := prepare(t, newFake(first), nil)
+	other := newPipeListener()
+	r.serve(other)
+	staying := r.client(other.dial()).login()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- r.Serve(ctx, r.pipe) }()
+	leaving := r.dialPipe()
+	leaving.expect("+OK POP3 server ready")
+	cancel()
+	leaving.rest()
+	if err := <-ended; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	staying.do("NOOP", "+OK")
+	staying.do("QUIT", "+OK…")
+}
+
 func TestLimitOfConnections(t *testing.T) {
 	const refusal = "-ERR [SYS/TEMP] too many connections, try again later"
 	for name, tt := range map[string]struct {

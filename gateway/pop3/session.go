@@ -48,8 +48,9 @@ type session struct {
 	in              input
 	out             output
 
-	ctx    context.Context // ends with the server, or by force
-	cancel context.CancelCauseFunc
+	serving context.Context // of the Serve that it is of
+	ctx     context.Context // ends with that, or by force
+	cancel  context.CancelCauseFunc
 
 	state    state
 	began    time.Time
@@ -91,6 +92,7 @@ func newSession(ctx context.Context, server *Server, conn net.Conn) *session {
 	s.secure, _ = conn.(tlsConn)
 	s.address = addressKey(conn.RemoteAddr())
 	s.out.to = pacer{s}
+	s.serving = ctx
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.info = Conn{ID: newID(), Remote: conn.RemoteAddr(), Local: conn.LocalAddr(), TLS: s.tlsState, Certificate: s.certificate.DER}
 	s.sum.Session = s.info.ID
@@ -138,16 +140,21 @@ func (s *session) overTLS() bool {
 	return s.secure != nil
 }
 
-// serve is the whole life of a connection.
+// serve is the whole life of a connection that is registered. An idle one waits below it, in a stack that the collector
+// makes 4 KiB where less than a quarter of 8 KiB is in use: so there are few frames, and small ones, down to the wait.
 func (s *session) serve() {
-	defer s.cancel(nil)
-	stop := context.AfterFunc(s.ctx, func() { s.kill(nil) })
-	defer stop()
+	defer s.leave()
 	s.opened()
 	err := s.contain("session", (*session).converse)
 	s.end(err)
 	_ = s.contain("close", (*session).closeBackend)
 	s.report(err)
+}
+
+// leave is the last that a session does.
+func (s *session) leave() {
+	s.cancel(nil)
+	s.server.unregister(s)
 }
 
 func (s *session) opened() {
