@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -46,6 +47,8 @@ type Provider struct {
 	CalledIssuer string
 	// Once makes a refresh token good once: each request gives another one.
 	Once bool
+	// Type is that of access tokens; empty: Bearer.
+	Type string
 	// Secrets must stand in no error: what requests had in them.
 	Secrets []string
 
@@ -241,7 +244,7 @@ func (p *Provider) give(w http.ResponseWriter, of Token, refresh string) {
 	of.Until = p.now().Add(p.Life)
 	p.issued[token] = of
 	p.given++
-	answer := map[string]any{"token_type": "Bearer", "access_token": token, "expires_in": int(p.Life.Seconds())}
+	answer := map[string]any{"token_type": cmp.Or(p.Type, "Bearer"), "access_token": token, "expires_in": int(p.Life.Seconds())}
 	if refresh != "" {
 		answer["refresh_token"] = refresh
 	}

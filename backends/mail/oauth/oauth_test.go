@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/dipylon/dipylon/backends/mail/oauth"
+	"github.com/dipylon/dipylon/backends/vault"
 	"github.com/dipylon/dipylon/test/provider"
 )
 
@@ -236,6 +237,51 @@ func TestShortLife(t *testing.T) {
 	s := start(t, bySecret(p))
 	if _, err := s.Token(t.Context(), ""); err != nil || p.Requests() != 1 {
 		t.Errorf("%v, by %d requests", err, p.Requests())
+	}
+}
+
+// TestLifeOver: an issuer that says of a token that it is over already is not asked again and again.
+func TestLifeOver(t *testing.T) {
+	p := provider.Start(t)
+	p.Life = -time.Hour
+	s := start(t, bySecret(p))
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	for range 10 {
+		if _, err := s.Token(ctx, ""); err != nil {
+			t.Fatalf("%v, by %d requests", err, p.Requests())
+		}
+	}
+	if n := p.Requests(); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// TestUselessToken: where the access token is of no use, the refresh token that came with it is kept all the same: the one before it
+// is void.
+func TestUselessToken(t *testing.T) {
+	for name, shared := range map[string]bool{"file": false, "vault": true} {
+		t.Run(name, func(t *testing.T) {
+			p, state := provider.Start(t), &clock{}
+			p.Once = true
+			c := byLogin(t, p)
+			c.Now = state.now
+			if shared {
+				c = sharing(c, &vault.Memory{Now: state.now})
+			}
+			s := start(t, c)
+			if err := s.KeepLogin(t.Context(), p.NewRefresh("ada@sakes.example")); err != nil {
+				t.Fatal(err)
+			}
+			state.pass(2 * time.Hour)
+			p.Do(func(p *provider.Provider) { p.Type = "MAC" })
+			if _, err := s.Token(t.Context(), ""); kindOf(t, p, err) != oauth.Refused {
+				t.Errorf("a token of another type: %v", err)
+			}
+			p.Do(func(p *provider.Provider) { p.Type = "" })
+			state.pass(2 * time.Minute)
+			token(t, s, p, "ada@sakes.example")
+		})
 	}
 }
 

@@ -19,7 +19,8 @@ type grant struct {
 	refresh       string // what the next one is asked for with, of [RefreshToken]
 }
 
-// lifeDefault is taken where an issuer does not say how long a token is good; lifeMost is what is believed.
+// lifeDefault is taken where an issuer does not say how long a token is good, or says that it is over as it comes: each session would
+// ask for another one at once. lifeMost is what is believed.
 const lifeDefault, lifeMost = 5 * time.Minute, 24 * time.Hour
 
 // fetch asks for a token for a mailbox, with the refresh token where that is the grant. What fails by the clock is tried once more, with the time that the issuer's answer
@@ -73,9 +74,13 @@ func (s *Source) byServiceAccount(ctx context.Context, mailbox string) (grant, e
 	return s.granted(token), err
 }
 
-// byRefreshToken asks with a refresh token. The next one is that which comes, or the same.
+// byRefreshToken asks with a refresh token. The next one is that which comes, or the same. It comes with an error, too, where the
+// access token beside it is of no use: the old one may be void all the same.
 func (s *Source) byRefreshToken(ctx context.Context, refresh string) (grant, error) {
 	token, err := s.request(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}}, refresh)
+	if err != nil && token != nil {
+		return grant{refresh: token.RefreshToken}, err
+	}
 	if err != nil {
 		return grant{}, err
 	}
@@ -119,7 +124,7 @@ func (s *Source) proof(endpoint string) (url.Values, error) {
 	return url.Values{"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {assertion}}, nil
 }
 
-// ask sends a request.
+// ask sends a request. An access token that is of no use comes with an error.
 func (s *Source) ask(ctx context.Context, where endpoints, c clientcredentials.Config, secrets ...string) (*oauth2.Token, error) {
 	c.TokenURL, c.AuthStyle = where.token, where.style
 	token, err := c.Token(s.using(ctx))
@@ -131,7 +136,7 @@ func (s *Source) ask(ctx context.Context, where endpoints, c clientcredentials.C
 		return nil, e
 	}
 	if wrong := checkToken(token); wrong != nil {
-		return nil, wrong
+		return token, wrong
 	}
 	return token, nil
 }
@@ -165,8 +170,8 @@ func (s *Source) granted(t *oauth2.Token) grant {
 	life := lifeDefault
 	if seconds := t.ExpiresIn; seconds > 0 {
 		life = time.Duration(min(seconds, int64(lifeMost/time.Second))) * time.Second
-	} else if !t.Expiry.IsZero() {
-		life = min(time.Until(t.Expiry), lifeMost)
+	} else if left := time.Until(t.Expiry); left >= time.Second {
+		life = min(left, lifeMost)
 	}
 	now := s.config.Now()
 	return grant{token: t.AccessToken, since: now, expiry: now.Add(life)}

@@ -211,6 +211,10 @@ func (s *Source) renew(ctx context.Context, at place, mailbox string, lease vaul
 	if err == nil {
 		g, err = s.fetch(ctx, mailbox, refresh)
 	}
+	if err != nil && g.refresh != "" && g.refresh != refresh { // what came beside is not lost
+		s.save(at, lease, kept{Refresh: g.refresh})
+		return grant{}, err
+	}
 	if err != nil {
 		s.release(at, lease)
 		return grant{}, s.refusedLogin(ctx, at, lease, err)

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -58,7 +59,7 @@ func (v Vault) put(ctx context.Context, token string) error {
 	return v.write(token)
 }
 
-// change gives the refresh token to a request, and keeps the one that it comes back with. Nobody else uses it meanwhile.
+// change gives the refresh token to a request, and keeps the one that it comes back with, also beside an error. Nobody else uses it meanwhile.
 func (v Vault) change(ctx context.Context, request func(token string) (next string, err error)) error {
 	unlock, err := v.lock(ctx)
 	if err != nil {
@@ -70,10 +71,10 @@ func (v Vault) change(ctx context.Context, request func(token string) (next stri
 		return err
 	}
 	next, err := request(token)
-	if err != nil || next == "" || next == token {
+	if next == "" || next == token {
 		return err
 	}
-	return v.write(next)
+	return cmp.Or(err, v.write(next))
 }
 
 // lockAgain is how often a lock is tried that another process has.
@@ -147,26 +148,8 @@ func (v Vault) write(token string) error {
 	if err != nil {
 		return &Error{Kind: VaultUnusable, Err: err}
 	}
-	if err := replaceFile(v.File, seal.Seal(nil, nil, []byte(token), []byte(v.Name))); err != nil {
+	if err := durable.Replace(v.File, seal.Seal(nil, nil, []byte(token), []byte(v.Name))); err != nil {
 		return &Error{Kind: VaultUnusable, Err: err}
 	}
 	return nil
-}
-
-// replaceFile writes a file whole, or leaves the old one.
-func replaceFile(name string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".new*") // of mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) //nolint:errcheck // it is gone once it has its name
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	return durable.SyncFolder(filepath.Dir(name))
 }
