@@ -27,7 +27,10 @@ type remembered struct {
 	holder         string
 }
 
-var _ Vault = (*Memory)(nil)
+var (
+	_ Vault     = (*Memory)(nil)
+	_ Abandoner = (*Memory)(nil)
+)
 
 var errFull = errors.New("the vault has room for 8192 entries")
 
@@ -156,6 +159,16 @@ func (m *Memory) Release(_ context.Context, name, lease string) error {
 	defer m.mu.Unlock()
 	if e := m.entries[name]; e != nil && lease != "" && e.holder == lease {
 		e.holder = ""
+	}
+	return CheckName(name)
+}
+
+// Abandon implements [Abandoner].
+func (m *Memory) Abandon(_ context.Context, name, lease string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e := m.entries[name]; e != nil && lease != "" && e.holder == lease {
+		e.until = time.Time{}
 	}
 	return CheckName(name)
 }

@@ -45,6 +45,12 @@ type Vault interface {
 	Release(ctx context.Context, name, lease string) error
 }
 
+// Abandoner is a vault in which a lease can be ended whose holder is known to have died: nobody waits until it runs out, and the next
+// one is told that it was abandoned. A lease that is over already is no error.
+type Abandoner interface {
+	Abandon(ctx context.Context, name, lease string) error
+}
+
 // Entry is what a vault has under a name.
 type Entry struct {
 	Value   []byte        // nil: there is nothing

@@ -41,7 +41,10 @@ type Part struct {
 	owner string
 }
 
-var _ vault.Vault = (*Part)(nil)
+var (
+	_ vault.Vault     = (*Part)(nil)
+	_ vault.Abandoner = (*Part)(nil)
+)
 
 // Of gives an owner's part.
 func (v *Vault) Of(owner string) *Part { return &Part{v.db, owner} }
@@ -218,11 +221,20 @@ func (p *Part) Put(ctx context.Context, name string, c vault.Change) (stored boo
 
 // Release implements [vault.Vault].
 func (p *Part) Release(ctx context.Context, name, lease string) error {
+	return p.endLease(ctx, "UPDATE vault SET holder = '' WHERE owner = $1 AND name = $2 AND holder = $3 AND holder <> ''", name, lease)
+}
+
+// Abandon implements [vault.Abandoner]. The holder stays, by which the next one sees that there was one.
+func (p *Part) Abandon(ctx context.Context, name, lease string) error {
+	return p.endLease(ctx, "UPDATE vault SET until = 0 WHERE owner = $1 AND name = $2 AND holder = $3 AND holder <> ''", name, lease)
+}
+
+func (p *Part) endLease(ctx context.Context, query, name, lease string) error {
 	if err := vault.CheckName(name); err != nil {
 		return p.wrong(err)
 	}
 	return p.write(ctx, func(tx *state.Tx) error {
-		_, err := tx.Exec("UPDATE vault SET holder = '' WHERE owner = $1 AND name = $2 AND holder = $3 AND holder <> ''", p.owner, name, lease)
+		_, err := tx.Exec(query, p.owner, name, lease)
 		return err
 	})
 }

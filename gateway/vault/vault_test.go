@@ -131,6 +131,33 @@ func TestLease(t *testing.T) {
 	})
 }
 
+// TestAbandon: a lease whose holder has died is had at once by the next one, who is told.
+func TestAbandon(t *testing.T) {
+	each(t, func(t *testing.T, node func() contract.Vault) {
+		one, two := node(), node()
+		l := lease(t, one, "login", time.Minute)
+		abandon := func(id string) {
+			if err := one.(contract.Abandoner).Abandon(t.Context(), "login", id); err != nil {
+				t.Error(err)
+			}
+		}
+		abandon("another")
+		abandon("")
+		if lease(t, two, "login", time.Minute).ID != "" {
+			t.Error("a lease is over that was not abandoned")
+		}
+		abandon(l.ID)
+		next := lease(t, two, "login", time.Minute)
+		if next.ID == "" || !next.Abandoned {
+			t.Errorf("the next one has %+v", next)
+		}
+		abandon(l.ID) // another one's by now
+		if lease(t, one, "login", time.Minute).ID != "" {
+			t.Error("who is gone ends the lease of another one")
+		}
+	})
+}
+
 // TestLeaseOfMany: of many who ask at once one has it, whoever they are.
 func TestLeaseOfMany(t *testing.T) {
 	each(t, func(t *testing.T, node func() contract.Vault) {

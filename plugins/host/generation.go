@@ -82,7 +82,7 @@ func newGeneration(l *launcher, conn *grpc.ClientConn) *generation {
 		retiring: make(chan struct{}), idle: make(chan struct{}), gone: make(chan struct{}),
 	}
 	g.small = &deliveries{g: g}
-	g.vault = &vaultServer{g: g, vault: l.spec.Settings.Vault, leases: make(map[string]time.Time)}
+	g.vault = &vaultServer{g: g, vault: l.spec.Settings.Vault, leases: make(map[string]heldLease)}
 	g.life, g.end = context.WithCancelCause(context.Background())
 	context.AfterFunc(g.life, g.tellLosses)
 	g.work.Go(g.readStdio)

@@ -25,8 +25,15 @@ type vaultServer struct {
 	mu       sync.Mutex
 	closed   bool                 // the process has ended
 	settling bool                 // it is about to be ended
-	leases   map[string]time.Time // those that it has, and until when
+	asking   int                  // requests for a lease that are under way
+	leases   map[string]heldLease // those that it has
 	work     sync.WaitGroup
+}
+
+// heldLease is a lease that a process has.
+type heldLease struct {
+	name  string
+	until time.Time
 }
 
 // A process asks its vault now and then. More than vaultAsksMost in vaultAsksWithin are a flood: the rest of that time passes
@@ -38,6 +45,8 @@ const (
 	vaultAnswerMost = 12 * time.Second
 	// settleMost is how long a process that is to end may go on because of what it has a lease for.
 	settleMost = 3 * time.Second
+	// abandonMost is how long it may take to give back what a process had leases for that is gone.
+	abandonMost = 2 * time.Second
 )
 
 // open begins to answer.
@@ -50,12 +59,24 @@ func (v *vaultServer) open() {
 	v.work.Go(v.serve)
 }
 
-// close waits for what is under way, once the connection has ended.
+// close waits for what is under way, once the connection has ended, and ends the leases of the process: the next one, and other
+// gateways, need not wait until they run out.
 func (v *vaultServer) close() {
 	v.mu.Lock()
 	v.closed = true
 	v.mu.Unlock()
 	v.work.Wait()
+	left, is := v.vault.(vault.Abandoner)
+	if !is {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), abandonMost)
+	defer cancel()
+	for id, l := range v.leases {
+		if time.Now().Before(l.until) && left.Abandon(ctx, l.name, id) != nil {
+			return // it runs out by itself
+		}
+	}
 }
 
 // serve answers until the stream ends. As many requests are read at once as may be under way.
@@ -153,12 +174,10 @@ func (v *vaultServer) lease(ctx context.Context, name string, m *pb.VaultLease, 
 	if err != nil {
 		return err
 	}
-	v.mu.Lock()
-	settling := v.settling
-	v.mu.Unlock()
-	if settling {
+	if !v.mayLease() {
 		return backends.Fail(backends.Temporary, "the plugin process is about to end")
 	}
+	defer v.leased()
 	l, err := v.vault.Lease(ctx, name, life)
 	if err != nil {
 		return err
@@ -167,14 +186,31 @@ func (v *vaultServer) lease(ctx context.Context, name string, m *pb.VaultLease, 
 	if l.ID != "" {
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		v.leases[l.ID] = time.Now().Add(life)
-		for id, until := range v.leases {
-			if time.Now().After(until) {
+		v.leases[l.ID] = heldLease{name, time.Now().Add(life)}
+		for id, l := range v.leases {
+			if time.Now().After(l.until) {
 				delete(v.leases, id)
 			}
 		}
 	}
 	return nil
+}
+
+// mayLease notes that a lease is asked for, unless the process is about to end. leased notes that there is an answer.
+func (v *vaultServer) mayLease() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.settling {
+		return false
+	}
+	v.asking++
+	return true
+}
+
+func (v *vaultServer) leased() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.asking--
 }
 
 // over forgets a lease.
@@ -191,12 +227,12 @@ func (v *vaultServer) settle() {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.settling = true
-		for _, until := range v.leases {
-			if time.Now().Before(until) {
+		for _, l := range v.leases {
+			if time.Now().Before(l.until) {
 				return true
 			}
 		}
-		return false
+		return v.asking > 0
 	}
 	for deadline := time.Now().Add(settleMost); has() && time.Now().Before(deadline) && v.g.life.Err() == nil; {
 		v.pause(10 * time.Millisecond)

@@ -176,7 +176,7 @@ func TestVaultSettles(t *testing.T) {
 	}
 }
 
-// TestVaultKilled: a process that dies keeps the stream of nobody else, and the next one has the vault.
+// TestVaultKilled: a process that dies keeps the stream of nobody else, and the next one has the vault, and the lease at once.
 func TestVaultKilled(t *testing.T) {
 	m := &vault.Memory{}
 	s, _ := start(t, withVault(t, "vault", m))
@@ -190,6 +190,42 @@ func TestVaultKilled(t *testing.T) {
 	within(t, "another process", func() bool { status := s.Status(); return status.Ready && status.PID != pid })
 	if got := told(t, s, "get a"); got != "x 1 true" {
 		t.Errorf("the next process has %q", got)
+	}
+	if got := told(t, s, "lease a"); got != "true true x" {
+		t.Errorf("the next process is told of the lease: %q", got)
+	}
+}
+
+// slowLease is a vault that takes its time for a lease.
+type slowLease struct {
+	vault.Vault
+	asked chan struct{} // closed when one was asked for
+	grant chan struct{} // it is waited for
+}
+
+func (s slowLease) Lease(ctx context.Context, name string, life time.Duration) (vault.Lease, error) {
+	close(s.asked)
+	<-s.grant
+	return s.Vault.Lease(ctx, name, life)
+}
+
+// TestVaultSettlesLate: a process that is to end while it is being given a lease may put what it has it for.
+func TestVaultSettlesLate(t *testing.T) {
+	m := &vault.Memory{}
+	slow := slowLease{m, make(chan struct{}), make(chan struct{})}
+	s, _ := start(t, withVault(t, "vault", slow))
+	go func() { _, _ = s.Login(t.Context(), userNamed("hold a the-next-one 0")) }()
+	<-slow.asked
+	s.mu.Lock()
+	g := s.current
+	s.mu.Unlock()
+	ended := make(chan struct{})
+	go func() { defer close(ended); g.stop() }()
+	within(t, "the end is near", func() bool { g.vault.mu.Lock(); defer g.vault.mu.Unlock(); return g.vault.settling })
+	close(slow.grant)
+	<-ended
+	if e, err := m.Get(t.Context(), "a"); err != nil || string(e.Value) != "the-next-one" {
+		t.Errorf("what was to be put is lost: %q, %v", e.Value, err)
 	}
 }
 
