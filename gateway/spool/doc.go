@@ -117,7 +117,8 @@
 // detached beside those who use others, and dropped, with lock time-outs; each step is safe after any end of the one before, and
 // beside a gateway that was frozen and does the same. Each message in a partition comes with a row of it in one transaction: a
 // gateway that knows of no newer one cannot write into one that is closed; its message comes where those lie that wait. While a
-// gateway of a version without partitions works on the mail, there are none.
+// gateway of a version without partitions works on the mail, there are none. Where no further one can be made, as the role may not
+// any more, the newest is written into for five minutes and dropped, too.
 //
 // Rows that are deleted make room for what comes, once autovacuum has removed them. Indexes begin with what grows with time, or are
 // small, and their empty pages are used again, too. So tables and indexes are as large as what waits and what passes between two

@@ -121,7 +121,8 @@ func (p *partitions) inside(ctx context.Context, one partition, after ID) (page 
 	return page, err
 }
 
-// rest moves the contents of a page of messages.
+// rest moves the contents of a page of messages. It reads the partition by its own name: while one is being detached,
+// spool_contents has nothing of it, and all that waits would be taken for damaged.
 func (p *partitions) rest(ctx context.Context, one partition, page []resting) error {
 	var small []int64
 	for _, m := range page {
@@ -138,7 +139,7 @@ func (p *partitions) rest(ctx context.Context, one partition, page []resting) er
 	}
 	return p.spool.db.Write(ctx, func(tx *state.Tx) error {
 		_, err := tx.Exec(`WITH free AS MATERIALIZED (SELECT id FROM spool_messages WHERE id = ANY($1) AND place = $2 FOR UPDATE SKIP LOCKED)
-UPDATE spool_messages m SET place = 0, body = (SELECT content FROM spool_contents WHERE slot = $2 AND message = m.id AND number = 0)
+UPDATE spool_messages m SET place = 0, body = (SELECT content FROM `+one.name()+` WHERE slot = $2 AND message = m.id AND number = 0)
 FROM free WHERE m.id = free.id`, small, one.slot)
 		return err
 	})
@@ -154,7 +155,7 @@ func (p *partitions) restLarge(ctx context.Context, one partition, m resting) er
 				return err
 			}
 			// Where this was broken off, some of them are there already.
-			_, err = tx.Exec(`INSERT INTO spool_chunks (message, number, content, node) SELECT message, number, content, '' FROM spool_contents
+			_, err = tx.Exec(`INSERT INTO spool_chunks (message, number, content, node) SELECT message, number, content, '' FROM `+one.name()+`
 WHERE slot = $1 AND message = $2 AND number >= $3 AND number < $4 ON CONFLICT DO NOTHING`, one.slot, int64(m.id), number, number+restParts)
 			if err == nil && number+restParts >= parts {
 				_, err = tx.Exec("UPDATE spool_messages SET place = 2 WHERE id = $1", int64(m.id))

@@ -20,6 +20,9 @@ const (
 	roundsAPartition = 5
 	// closedAfter is how many rounds a partition stays open after the next one was made: every gateway knows of that by then.
 	closedAfter = 2
+	// overdueAfter is how many rounds a partition is written into at most, where for whatever reason no further one was made: it
+	// would grow for ever, and nothing of it be dropped.
+	overdueAfter = 5 * roundsAPartition
 	// postgresDetaches is the first version of PostgreSQL that detaches partitions beside who uses them.
 	postgresDetaches = 140000
 )
@@ -44,6 +47,7 @@ type partition struct {
 	attached  bool // false: it was detached, and is to be dropped
 	detaching bool // that was broken off
 	closed    bool // nothing comes into it any more
+	overdue   bool // it was written into for too long, as no further one was made
 }
 
 func (p partition) name() string { return "spool_contents_" + strconv.FormatInt(p.slot, 10) }
@@ -91,12 +95,21 @@ func (p *partitions) tell(err error) {
 // round finds the partition for what comes and, with shard 0, makes it and drops what is old.
 func (p *partitions) round(ctx context.Context) error {
 	all, err := p.renew(ctx)
-	if err != nil || !p.spool.leases.has(0) {
+	if !p.spool.leases.has(0) {
 		return err
 	}
+	if err != nil { // none could be made, or they are not known: then there are none
+		return errors.Join(err, p.removeOld(ctx, all))
+	}
+	return p.removeOld(ctx, all)
+}
+
+// removeOld drops what is old: what is not written into any more, and the newest one if no further one could be made.
+func (p *partitions) removeOld(ctx context.Context, all []partition) error {
 	var failed []error
 	for i, one := range all {
-		if !one.attached || one.detaching || i+1 < len(all) && p.passed(all[i+1].slot, closedAfter) {
+		old := one.overdue || i+1 < len(all) && p.passed(all[i+1].slot, closedAfter)
+		if !one.attached || one.detaching || old {
 			failed = append(failed, p.remove(ctx, one))
 		}
 	}
@@ -131,22 +144,13 @@ func (p *partitions) renew(ctx context.Context) (all []partition, err error) {
 	if all, err = p.list(ctx); err != nil {
 		return nil, fmt.Errorf("the spool: %w", err)
 	}
-	newest := partition{closed: true}
+	newest := &partition{closed: true}
 	if len(all) > 0 {
-		newest = all[len(all)-1]
+		newest = &all[len(all)-1]
 	}
-	if newest.usable() {
-		p.open.Store(newest.slot)
-	} else {
-		p.open.Store(0)
-	}
-	if !p.spool.leases.has(0) || newest.usable() && !p.passed(newest.slot, roundsAPartition) {
-		return all, nil
-	}
-	if newest.usable() {
-		if used, err := p.used(ctx, newest); err != nil || !used {
-			return all, err
-		}
+	used, err := p.look(ctx, newest)
+	if err != nil || !used || !p.spool.leases.has(0) {
+		return all, err
 	}
 	made := partition{slot: max(p.spool.o.Now().Unix(), newest.slot+1), attached: true}
 	if err := p.make(ctx, made, len(all) == 0); err != nil {
@@ -154,6 +158,25 @@ func (p *partitions) renew(ctx context.Context) (all []partition, err error) {
 	}
 	p.open.Store(made.slot)
 	return append(all, made), nil
+}
+
+// look has what comes go into the newest partition, if it may; used: it has been written into for as long as one is.
+func (p *partitions) look(ctx context.Context, newest *partition) (used bool, err error) {
+	used = true
+	if newest.usable() {
+		if used = p.passed(newest.slot, roundsAPartition); used {
+			if used, err = p.used(ctx, *newest); err != nil {
+				return false, fmt.Errorf("the spool: %w", err)
+			}
+		}
+		newest.overdue = used && p.spool.o.Now().Sub(time.Unix(newest.slot, 0)) >= p.spool.o.Partition*overdueAfter/roundsAPartition
+	}
+	if newest.usable() && !newest.overdue {
+		p.open.Store(newest.slot)
+	} else {
+		p.open.Store(0)
+	}
+	return used, nil
 }
 
 // usable says that contents may be put there.

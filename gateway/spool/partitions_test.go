@@ -339,6 +339,70 @@ func TestDroppedForNothingNeeded(t *testing.T) {
 	deliverSizes(t, s)
 }
 
+// TestNoFurtherPartition: where no further partition can be made, as the role may not any more, what is old is dropped all the
+// same, and the newest one is not written into for ever, nor by a gateway that does not look after them.
+func TestNoFurtherPartition(t *testing.T) {
+	t.Parallel()
+	o := shared(t)
+	var passing turning
+	s, other := start(t, o, slow, passing.set, unread), start(t, o, slow, passing.set, unread)
+	refused := errors.New("permission denied")
+	able, unable := s.partitions, &partitions{spool: &Spool{o: s.o, leases: s.leases, db: &failing{s.db, 1, refused}}, able: true}
+	acceptSizes(t, s)
+	passing.ahead.Add(int64(s.o.Partition))
+	for _, p := range []*partitions{unable, other.partitions} {
+		if err := p.round(t.Context()); p == unable && !errors.Is(err, refused) {
+			t.Fatal(err)
+		}
+		if p.open.Load() == 0 {
+			t.Error("it is not used after the first failure")
+		}
+	}
+	passing.ahead.Add(int64(s.o.Partition * overdueAfter))
+	succeed(t, other.partitions.round(t.Context()))
+	if slot := other.partitions.open.Load(); slot != 0 {
+		t.Errorf("the other one goes on with %d", slot)
+	}
+	unable.spool.db = &failing{s.db, 1, refused}
+	if err := unable.round(t.Context()); !errors.Is(err, refused) {
+		t.Error(err)
+	}
+	if left := partitionsOf(t, s); len(left) != 0 {
+		t.Errorf("%+v are left", left)
+	}
+	succeed(t, able.round(t.Context()))
+	accept(t, s, to("new", "a@new.example"), "text")
+	if !isPassing(t, s, "new") {
+		t.Error("it does not begin again")
+	}
+	settle(t, s, all(one(t, s, "new.example"), Outcome{State: Delivered}))
+	deliverSizes(t, s)
+}
+
+func isPassing(t *testing.T, s *Spool, key string) bool { return passing(places(t, s)[key]) }
+
+// TestDetachBrokenOffEarly: what waits in a partition that somebody else began to detach is put elsewhere as a whole.
+func TestDetachBrokenOffEarly(t *testing.T) {
+	t.Parallel()
+	var passing turning
+	s := start(t, shared(t), passing.set, unread)
+	acceptSizes(t, s)
+	old := passing.older(t, s)
+	err := s.db.Read(t.Context(), func(tx *state.Tx) error {
+		_, err := tx.One([]any{new(int)}, "SELECT 1 FROM spool_contents LIMIT 1")
+		if err := s.partitions.detach(t.Context(), old); err == nil {
+			t.Error("it is detached")
+		}
+		return err
+	})
+	succeed(t, err)
+	passing.turn(t, s)
+	if left := partitionsOf(t, s); len(left) != 1 {
+		t.Errorf("%+v are left", left)
+	}
+	deliverSizes(t, s)
+}
+
 // TestDetachWaits: who reads for long keeps a partition from being detached, and hinders nobody. What was broken off so is
 // finished later, also by another gateway.
 func TestDetachWaits(t *testing.T) {
