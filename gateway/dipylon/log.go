@@ -18,6 +18,7 @@ import (
 type levelGate struct {
 	least atomic.Int32
 	track *track.Recorder // sees what is info and more, whatever is logged; nil: there is none
+	lines *gatherer       // in front of the log; nil: there is none
 }
 
 // Sample implements [zerolog.Sampler].
@@ -51,11 +52,22 @@ func (g *levelGate) set(name string) {
 	g.least.Store(int32(level))
 }
 
-// newLog makes the gateway's logger. The format does not change while it runs.
+// flush writes what has been logged and not yet written.
+func (g *levelGate) flush() {
+	if g.lines != nil {
+		g.lines.late()
+	}
+}
+
+// newLog makes the gateway's logger, whose last lines are written by gate.flush. The format does not change while
+// it runs.
 func newLog(w io.Writer, cfg config.Log, gate *levelGate) zerolog.Logger {
 	gate.set(cfg.Level)
 	if cfg.Format == "console" || cfg.Format == "auto" && isTerminal(w) {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.DateTime, NoColor: !isTerminal(w)}
+	} else {
+		gate.lines = gather(w)
+		w = gate.lines
 	}
 	return zerolog.New(zerolog.SyncWriter(gatedWriter{w, gate})).Sample(gate).With().Timestamp().Logger()
 }

@@ -59,6 +59,7 @@ func serveUntilTold(cmd *cobra.Command, from *source) error {
 	work.Go(func() { rest(ctx) })
 	gate := &levelGate{track: track.NewRecorder()}
 	log := newLog(cmd.ErrOrStderr(), cfg.Log, gate)
+	defer gate.flush()
 	log.Info().Str("version", buildInfo().Version).Str("config", cfg.Name()).Msg("starting")
 	if soft != nil {
 		log.Info().Err(soft).Msg("this system does not let the gateway give up rights that it does not need")

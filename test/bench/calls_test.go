@@ -3,10 +3,12 @@
 package bench
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,8 +19,9 @@ import (
 )
 
 // calls prints what a message of the drained mailboxes costs the gateway and its plugin in system
-// calls and in switches between threads. Both are counted without a clock, and the first under
-// strace, which makes everything slow: a busy machine changes them little.
+// calls and in switches between threads. Both are counted without a clock: a busy machine changes them
+// little. Strace makes everything slow, so that Go's monitor thread makes more calls of its own: perf is
+// asked where there is one (Debian's linux-perf).
 func (w *world) calls(t *testing.T) {
 	pids := append(harness.Children(w.gateway.cmd.Process.Pid), w.gateway.cmd.Process.Pid)
 	drainOnce := func() int {
@@ -33,6 +36,68 @@ func (w *world) calls(t *testing.T) {
 	n := drainOnce()
 	fmt.Printf("| context switches for a message, clients: 8 | %s | | | ≤ 1.4 | |\n", number(float64(switches(t, pids)-before)/float64(n)))
 
+	count, by := w.strace, "strace"
+	if exec.Command("perf", "stat", "-e", callsEvent, "true").Run() == nil {
+		count, by = w.perf, "perf"
+	}
+	fmt.Printf("| system calls for a message, clients: 8, by %s | %s | | | ≤ 10 | |\n", by, number(count(t, pids, drainOnce)))
+}
+
+// callsEvent is the kernel's tracepoint of each system call.
+const callsEvent = "raw_syscalls:sys_enter"
+
+// perf counts calls for a message by the kernel's counter, which does not slow them down.
+func (w *world) perf(t *testing.T, pids []int, drainOnce func() int) float64 {
+	control, tell, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers, answer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = tell.Close(), answers.Close() }()
+	counts := filepath.Join(t.TempDir(), "counts")
+	stat := exec.Command("perf", "stat", "-x", ",", "-e", callsEvent, "-D", "-1", "--control", "fd:3,4",
+		"-o", counts, "-p", strings.Trim(strings.ReplaceAll(fmt.Sprint(pids), " ", ","), "[]"))
+	stat.ExtraFiles = []*os.File{control, answer}
+	if err := stat.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = control.Close(), answer.Close()
+	replies := bufio.NewReader(answers)
+	say := func(command string) {
+		if _, err := fmt.Fprintln(tell, command); err != nil {
+			t.Fatal(err)
+		}
+		if reply, err := replies.ReadString('\n'); err != nil || strings.Trim(reply, "\x00") != "ack\n" { // a NUL stands behind the one before
+			t.Fatalf("perf answers %s with %q, %v", command, reply, err)
+		}
+	}
+	say("enable")
+	n := drainOnce()
+	say("disable")
+	_ = stat.Process.Signal(unix.SIGINT)
+	_ = stat.Wait() // it says that it was interrupted
+	text, err := os.ReadFile(counts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if number, _, found := strings.Cut(line, ","); found && strings.Contains(line, callsEvent) {
+			calls, err := strconv.Atoi(number)
+			if err != nil {
+				t.Fatalf("perf counted %q", line)
+			}
+			return float64(calls) / float64(n)
+		}
+	}
+	t.Fatalf("perf counted nothing: %s", text)
+	return 0
+}
+
+// strace counts calls for a message where there is no perf.
+func (w *world) strace(t *testing.T, pids []int, drainOnce func() int) float64 {
 	counts := filepath.Join(t.TempDir(), "counts")
 	args := []string{"-f", "-c", "-o", counts}
 	for _, pid := range pids {
@@ -43,14 +108,14 @@ func (w *world) calls(t *testing.T) {
 		t.Fatal(err)
 	}
 	harness.Eventually(t, time.Minute, "every thread traced", func() bool { return traced(pids) })
-	n = drainOnce()
+	n := drainOnce()
 	_ = trace.Process.Signal(unix.SIGINT)
 	_ = trace.Wait() // it says that it was interrupted
 	text, err := os.ReadFile(counts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	fmt.Printf("| system calls for a message, clients: 8 | %s | | | ≤ 10 | |\n", number(float64(total(t, string(text)))/float64(n)))
+	return float64(total(t, string(text))) / float64(n)
 }
 
 // total is the number of calls in the last line of strace's table.
