@@ -254,7 +254,7 @@ func (s *Store) newTokens(set settings, given backends.Settings) (*oauth.Source,
 	}
 	c := set.OAuth.Config(new(backends.SettingsError), "oauth", given) // read has checked it
 	c.Now = s.clock
-	c.Notice = func(err error) { s.log.Error().Err(err).Msg("the provider gives no token") }
+	c.Notice = func(err error) { s.log.Error().Err(err).Msg(oauth.Headline(err)) }
 	source, err := oauth.New(c)
 	if err != nil {
 		var wrong backends.SettingsError

@@ -101,7 +101,7 @@ func (t *tokenSources) source(c oauth.Config, folder, owner string) (*oauth.Sour
 			return nil, err
 		}
 	}
-	c.Notice = func(err error) { t.log.Error().Err(err).Str("of", owner).Msg("the provider gives no token") }
+	c.Notice = func(err error) { t.log.Error().Err(err).Str("of", owner).Msg(oauth.Headline(err)) }
 	s, err := oauth.New(c)
 	if err != nil {
 		return nil, err

@@ -45,7 +45,8 @@ type Config struct {
 
 	// Timeout bounds one request [20 s].
 	Timeout time.Duration
-	// Notice is told of each request that has failed, also where a token that is still good hides it; nil: nobody.
+	// Notice is told of each request that has failed, also where a token that is still good hides it, and of a login that cannot be
+	// kept; [Headline] says which. nil: nobody.
 	Notice func(error)
 	// Now is the time; nil: [time.Now].
 	Now func() time.Time

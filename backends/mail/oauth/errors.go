@@ -40,6 +40,7 @@ const (
 	Untrusted           Kind = "untrusted"
 	VaultUnusable       Kind = "vault unusable"
 	StateUnusable       Kind = "state unusable" // the gateway's, which has what is shared
+	LoginUnkept         Kind = "login unkept"   // there is a token, and the refresh token beside it cannot be put into the state
 	Refused             Kind = "refused"        // without a reason that is known
 	loginPending        Kind = "login pending"  // nobody has confirmed the code yet
 )
@@ -67,6 +68,7 @@ var advice = map[Kind]string{
 	Untrusted:           "check issuer, endpoint and ca: secrets are sent to nobody else",
 	VaultUnusable:       "check seal_key, which is the same for all gateways; dipylon oauth login makes the login anew",
 	StateUnusable:       "check the gateway's state database; it is asked again later",
+	LoginUnkept:         "check the gateway's state database, before the gateway is stopped: the refresh token is kept as soon as it can be, and is lost with the process",
 	Refused:             "look for the code in the provider's documentation",
 }
 
@@ -97,6 +99,14 @@ func (e *Error) Error() string {
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// Headline is what an error that [Config.Notice] is told means, for a line of the log.
+func Headline(err error) string {
+	if wrong, is := errors.AsType[*Error](err); is && wrong.Kind == LoginUnkept {
+		return "the provider has given another refresh token, which cannot be kept now"
+	}
+	return "the provider gives no token"
+}
 
 // Advice is what to do.
 func (e *Error) Advice() string { return advice[e.Kind] }

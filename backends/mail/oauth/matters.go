@@ -52,7 +52,7 @@ func (s *Source) Matters() []Matter {
 	defer s.mu.Unlock()
 	if s.unsaved != nil {
 		all = append(all, Matter{
-			Name: "login", Kind: StateUnusable, Since: s.unsaved.since, Advice: advice[StateUnusable],
+			Name: "login", Kind: LoginUnkept, Since: s.unsaved.since, Advice: advice[LoginUnkept],
 			Text: "the provider has given another refresh token, which the state cannot be given: if the gateway ends now, somebody may have to log in again",
 		})
 	}

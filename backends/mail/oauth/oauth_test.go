@@ -299,8 +299,8 @@ func TestRenewalFails(t *testing.T) {
 	if token(t, s, p, "ada@sakes.example") != first {
 		t.Error("another token")
 	}
-	if kind := kindOf(t, p, <-told); kind != oauth.SecretExpired {
-		t.Errorf("told %q", kind)
+	if err := <-told; kindOf(t, p, err) != oauth.SecretExpired || oauth.Headline(err) != "the provider gives no token" {
+		t.Errorf("told %v", err)
 	}
 	if token(t, s, p, "ada@sakes.example") != first {
 		t.Error("the token that is good does not serve")

@@ -293,7 +293,7 @@ func (s *Source) save(at place, lease vault.Lease, k kept) {
 	if err == nil {
 		return
 	}
-	s.config.Notice(&Error{Kind: StateUnusable, Detail: "the issuer has given another refresh token, which cannot be kept now", Err: err})
+	s.config.Notice(&Error{Kind: LoginUnkept, Err: err})
 	if !saving {
 		s.flights.Go(func() { s.saveLater(at) })
 	}

@@ -293,7 +293,11 @@ func TestUnsaved(t *testing.T) {
 	c, m, state := loggedIn(t, p)
 	w := &watched{Vault: m}
 	var told atomic.Int64
-	c.Notice = func(error) { told.Add(1) }
+	c.Notice = func(err error) {
+		if told.Add(1); !strings.Contains(oauth.Headline(err), "cannot be kept") {
+			t.Errorf("the log says %q of %v", oauth.Headline(err), err)
+		}
+	}
 	c = sharing(c, w)
 	w.broken.Store(true)
 	s := start(t, c)
