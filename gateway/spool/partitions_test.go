@@ -131,7 +131,7 @@ func TestPassing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const senders, each = 8, 125
+	const senders, each = 8, 40
 	var sending sync.WaitGroup
 	for sender := range senders {
 		sending.Go(func() {
@@ -641,7 +641,7 @@ func TestPartitionsUnderLoad(t *testing.T) {
 	var sending sync.WaitGroup
 	for sender := range 4 {
 		sending.Go(func() {
-			for n := range 25 {
+			for n := range 15 {
 				key := fmt.Sprint(sender, "-", n)
 				content := strings.Repeat(key+"\n", []int{10, 100_000}[n%2])
 				accept(t, a, to(key, "a@"+key+".example"), content)
