@@ -2,6 +2,8 @@ package login
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +21,9 @@ const (
 	unsharedMost = 10_000
 	// sharedKeyMost is the longest key that is shared: no account has such a name.
 	sharedKeyMost = 512
+	// rowsMost is how many counters go to the database, or come from it, at a time, and stepMost how long they may take.
+	rowsMost = 1000
+	stepMost = 5 * time.Second
 	// lateMost is how late a row may become visible after the time that it has.
 	lateMost = 10 * time.Second
 	// forgetFailures and forgetKnown are how long counters are kept that nobody has changed.
@@ -57,8 +62,9 @@ type throttleTable interface {
 	// tell adds counts: a success clears what was counted before it, otherwise they add up, after
 	// they have decayed.
 	tell(ctx context.Context, counts map[string]count, halfLife time.Duration) error
-	// learn gives the counters that were changed after a time, the earliest first.
-	learn(ctx context.Context, since int64, row func(row throttleRow)) error
+	// learn gives the counters that were changed after a time, or at it and have a greater key: the earliest first, at most
+	// so many.
+	learn(ctx context.Context, since int64, key string, most int, row func(row throttleRow)) error
 	// sweep removes counters that nobody has changed for long.
 	sweep(ctx context.Context, most int) (int64, error)
 	// reset takes back the failures of some keys, or of all where there are none.
@@ -152,8 +158,7 @@ func (s *SharedThrottle) keep() {
 
 // exchange tells and learns. The log has the first failure of several.
 func (s *SharedThrottle) exchange() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
+	ctx := context.Background() // each step has its own end
 	err := s.tell(ctx)
 	if err == nil {
 		err = s.learn(ctx)
@@ -179,11 +184,28 @@ func (s *SharedThrottle) tell(ctx context.Context) error {
 	s.MemoryThrottle.mu.Lock()
 	halfLife := s.limits.HalfLife
 	s.MemoryThrottle.mu.Unlock()
-	err := s.db.tell(ctx, counts, halfLife)
-	if err != nil {
-		s.putBack(counts)
+	keys := slices.Sorted(maps.Keys(counts))
+	for some := range slices.Chunk(keys, rowsMost) {
+		part := make(map[string]count, len(some))
+		for _, key := range some {
+			part[key] = counts[key]
+		}
+		if err := s.step(ctx, func(ctx context.Context) error { return s.db.tell(ctx, part, halfLife) }); err != nil {
+			s.putBack(counts) // those that have not been told
+			return err
+		}
+		for _, key := range some {
+			delete(counts, key)
+		}
 	}
-	return err
+	return nil
+}
+
+// step is a part of an exchange: however many counters there are and however slow the database is, each part gets on.
+func (s *SharedThrottle) step(ctx context.Context, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, stepMost)
+	defer cancel()
+	return do(ctx)
 }
 
 // putBack keeps what could not be told, beside what was counted since.
@@ -201,13 +223,23 @@ func (s *SharedThrottle) putBack(counts map[string]count) {
 }
 
 // learn takes what has changed in the database. There is no bound on how many counters these are: the
-// time asked about begins before what is known, and a bound could be used up by what is. What is cut off
-// with the context is learnt the next time.
+// time asked about begins before what is known, and a bound could be used up by what is.
 func (s *SharedThrottle) learn(ctx context.Context) error {
-	return s.db.learn(ctx, s.since-lateMost.Microseconds(), func(row throttleRow) {
-		s.merge(row.key, row.failures, row.known, time.Duration(row.now-row.changed)*time.Microsecond)
-		s.since = max(s.since, row.changed)
-	})
+	since, last := s.since-lateMost.Microseconds(), ""
+	for rows := rowsMost; rows >= rowsMost; {
+		rows = 0
+		err := s.step(ctx, func(ctx context.Context) error {
+			return s.db.learn(ctx, since, last, rowsMost, func(row throttleRow) {
+				s.merge(row.key, row.failures, row.known, time.Duration(row.now-row.changed)*time.Microsecond)
+				s.since = max(s.since, row.changed)
+				since, last, rows = row.changed, row.key, rows+1
+			})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // merge takes a counter that was right some time ago: the sum of all nodes, but for what this one

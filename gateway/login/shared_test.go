@@ -3,6 +3,7 @@
 package login
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -280,4 +281,57 @@ func TestThrottleOutlastsARestart(t *testing.T) {
 			t.Error("who is known was forgotten")
 		}
 	})
+}
+
+// partsTable takes counts in parts, of which some fail.
+type partsTable struct {
+	throttleTable
+	parts int
+	told  map[string]float64
+	t     *testing.T
+}
+
+func (p *partsTable) tell(ctx context.Context, counts map[string]count, _ time.Duration) error {
+	if _, ends := ctx.Deadline(); !ends || len(counts) > rowsMost {
+		p.t.Errorf("%d counters at once, with an end: %v", len(counts), ends)
+	}
+	if p.parts++; p.parts == 2 {
+		return context.DeadlineExceeded
+	}
+	for key, c := range counts {
+		p.told[key] += c.failures
+	}
+	return nil
+}
+
+func (p *partsTable) learn(_ context.Context, _ int64, _ string, most int, _ func(throttleRow)) error {
+	if most > rowsMost {
+		p.t.Errorf("%d counters are asked for at once", most)
+	}
+	return nil
+}
+
+// TestTellsInParts: a slow database gets on with what it is told, and is told nothing twice.
+func TestTellsInParts(t *testing.T) {
+	table := &partsTable{told: make(map[string]float64), t: t}
+	s := share(zerolog.Nop(), table, NewMemoryThrottle(ThrottleLimits{}), time.Hour)
+	const keys = 3*rowsMost + 1
+	s.mu.Lock()
+	for i := range keys {
+		s.note(accountKey(fmt.Sprint(i)), count{failures: 1})
+	}
+	s.mu.Unlock()
+	s.exchange()
+	if len(table.told) != rowsMost {
+		t.Errorf("%d are told before the failure", len(table.told))
+	}
+	s.Close()
+	for key, failures := range table.told {
+		if failures != 1 {
+			t.Errorf("%s is told as %f", key, failures)
+		}
+	}
+	if len(table.told) != keys {
+		t.Errorf("%d are told", len(table.told))
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -34,9 +35,9 @@ func (p postgresThrottle) tell(ctx context.Context, counts map[string]count, hal
 	return err
 }
 
-func (p postgresThrottle) learn(ctx context.Context, since int64, row func(throttleRow)) error {
+func (p postgresThrottle) learn(ctx context.Context, since int64, key string, most int, row func(throttleRow)) error {
 	rows, err := p.db.QueryContext(ctx, `SELECT key, failures, familiar, changed, `+microseconds+` FROM login_failures
-WHERE changed > $1 ORDER BY changed`, since)
+WHERE (changed, key) > ($1, $2) ORDER BY changed, key LIMIT $3`, since, key, most)
 	if err != nil {
 		return err
 	}
@@ -98,7 +99,7 @@ ON CONFLICT (key) DO UPDATE SET failures = excluded.failures, familiar = exclude
 	})
 }
 
-func (s sqliteThrottle) learn(ctx context.Context, since int64, row func(throttleRow)) error {
+func (s sqliteThrottle) learn(ctx context.Context, since int64, key string, most int, row func(throttleRow)) error {
 	return s.db.Read(ctx, func(tx *state.Tx) error {
 		now := time.Now().UnixMicro()
 		return tx.Query(func(scan func(...any) error) error {
@@ -108,7 +109,7 @@ func (s sqliteThrottle) learn(ctx context.Context, since int64, row func(throttl
 			}
 			row(r)
 			return nil
-		}, "SELECT key, failures, familiar, changed FROM login_failures WHERE changed > $1 ORDER BY changed", since)
+		}, "SELECT key, failures, familiar, changed FROM login_failures WHERE (changed, key) > ($1, $2) ORDER BY changed, key LIMIT $3", since, key, most)
 	})
 }
 
@@ -156,7 +157,7 @@ type Count struct {
 // Counts gives what the state has of failed logins, the newest first.
 func Counts(ctx context.Context, db *state.DB, limits ThrottleLimits) (all []Count, err error) {
 	limits = limits.withDefaults()
-	err = tableOf(db).learn(ctx, 0, func(r throttleRow) {
+	err = tableOf(db).learn(ctx, 0, "", math.MaxInt32, func(r throttleRow) {
 		c := countOf(r.key)
 		c.Known, c.Changed = r.known, time.UnixMicro(r.changed)
 		c.Failures = decayed(r.failures, time.Duration(r.now-r.changed)*time.Microsecond, limits.HalfLife)
