@@ -5,8 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"runtime"
-	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -250,7 +248,11 @@ func labelOf(s *stores.Store) string {
 func (a *Authenticator) prove(ctx context.Context, client Client, attempt *Attempt, proof *Proof) error {
 	name, store := a.find(proof.User, proof.ActAs)
 	attempt.Name, attempt.Store = name, labelOf(store)
-	return a.guard.Do(ctx, attempt, func(ctx context.Context) error {
+	do := a.guard.Do
+	if proof.Kind == backends.CredentialPassword && store != nil && a.memory.knows(store.Name+" "+name.Key(), idOf(proof.Secret), proof.Secret) {
+		do = a.guard.Proved // no guess: of the devices on one account any number may come at once
+	}
+	return do(ctx, attempt, func(ctx context.Context) error {
 		switch {
 		case store == nil:
 			return WrongCredentials("no store has such names")
@@ -346,14 +348,9 @@ func (a *Authenticator) hasAppPasswords(store *stores.Store) bool {
 // byAppPassword judges an application password. What has the form of one is never shown to the
 // store: there it could only be a wrong password, and lock its owner out.
 func (a *Authenticator) byAppPassword(ctx context.Context, client Client, attempt *Attempt, name stores.Name, store *stores.Store, secret []byte) error {
-	all, err := a.passwords.Find(ctx, store.Name, store.Account(name))
+	password, err := a.passwords.FindOne(ctx, store.Name, store.Account(name), idOf(secret))
 	if err != nil {
 		return backends.Fail(backends.Temporary, "application passwords: %w", err)
-	}
-	var password *AppPassword
-	id, _, _ := strings.Cut(string(secret), "-")
-	if i := slices.IndexFunc(all, func(p AppPassword) bool { return p.ID == id }); i >= 0 {
-		password = &all[i]
 	}
 	right, err := a.verify(ctx, name, store, password, secret)
 	if err != nil {
@@ -371,7 +368,7 @@ func (a *Authenticator) verify(ctx context.Context, name stores.Name, store *sto
 	account := store.Name + " " + name.Key()
 	if password == nil {
 		_, err := a.verifier.Verify(ctx, a.decoy, secret)
-		a.memory.forget(account)
+		a.memory.forgetHashed(account, idOf(secret))
 		return false, err
 	}
 	if a.memory.knows(account, password.ID, secret) {
@@ -386,7 +383,7 @@ func (a *Authenticator) verify(ctx context.Context, name stores.Name, store *sto
 	case right:
 		a.memory.remember(account, password.ID, secret, a.policy.Load().Remember)
 	case err == nil:
-		a.memory.forget(account)
+		a.memory.forgetHashed(account, password.ID)
 	}
 	return right, err
 }

@@ -3,12 +3,15 @@ package login_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/argon2id"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/stores"
@@ -559,4 +562,62 @@ func (c *changing) Login(_ context.Context, credential backends.Credential) (bac
 		return backends.Account{ID: "info-id"}, nil
 	}
 	return backends.Account{ID: "alice-id", CredentialGeneration: c.generation, PasswordExpires: c.expires}, nil
+}
+
+// waitingClient is let in when as many are at the store's door as it waits for.
+type waitingClient struct {
+	*fakeClient
+	all *sync.WaitGroup
+}
+
+func (c waitingClient) Enter(ctx context.Context, e login.Entry) error {
+	c.all.Done()
+	c.all.Wait()
+	return c.fakeClient.Enter(ctx, e)
+}
+
+// TestManyDevicesOfOneAccount: once their passwords are known to be good, devices on one account, from one address, come
+// at once, and none of them waits for another one's turn; a wrong password and one that was revoked are refused as ever.
+func TestManyDevicesOfOneAccount(t *testing.T) {
+	w := newWorld(t, impersonation)
+	w.change(func(p *login.Policy) { p.Remember = time.Hour })
+	const devices = 60
+	var texts []string
+	for i := range devices {
+		id := strings.NewReplacer("0", "a", "1", "b", "8", "c", "9", "d").Replace(fmt.Sprintf("a%04d", i))
+		text := id + "-aaaaa-bbbbb-ccccc-" + strings.Repeat(string(rune('a'+i%20)), 5)
+		cheap := argon2id.NewAt(argon2id.Costs{Memory: 64, Passes: 1, Threads: 1}, []byte(text))
+		w.passwords.all = append(w.passwords.all, login.AppPassword{
+			ID: id, Store: "sakes", Account: "alice@sakes.example", Hash: cheap.String(), Device: fmt.Sprint("scanner ", i), Legacy: true,
+		})
+		if texts = append(texts, text); w.Password(t.Context(), newClient(), "alice", []byte(text)) != nil {
+			t.Fatalf("device %d may not log in", i)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var inside sync.WaitGroup
+	inside.Add(devices)
+	outcome := make(chan error, devices)
+	for _, text := range texts {
+		go func() { outcome <- w.Password(ctx, waitingClient{newClient(), &inside}, "alice", []byte(text)) }()
+	}
+	for range devices {
+		select {
+		case err := <-outcome:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-ctx.Done():
+			t.Fatal("devices wait for each other")
+		}
+	}
+	wrong := texts[0][:len(texts[0])-1] + "z"
+	if err := w.Password(t.Context(), newClient(), "alice", []byte(wrong)); kindOf(err) != backends.BadCredentials {
+		t.Errorf("a wrong password: %v", err)
+	}
+	w.passwords.all = w.passwords.all[:devices-1]
+	if err := w.Password(t.Context(), newClient(), "alice", []byte(texts[devices-1])); kindOf(err) != backends.BadCredentials {
+		t.Errorf("a revoked password: %v", err)
+	}
 }

@@ -128,6 +128,14 @@ func (f *fakePasswords) Find(_ context.Context, store, account string) (found []
 	return found, f.fail
 }
 
+func (f *fakePasswords) FindOne(ctx context.Context, store, account, id string) (*login.AppPassword, error) {
+	all, err := f.Find(ctx, store, account)
+	if i := slices.IndexFunc(all, func(p login.AppPassword) bool { return p.ID == id }); i >= 0 && err == nil {
+		return &all[i], nil
+	}
+	return nil, err
+}
+
 func (f *fakePasswords) Used(_ context.Context, p login.AppPassword, _ time.Time, from string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

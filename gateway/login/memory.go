@@ -13,18 +13,15 @@ import (
 	"github.com/dipylon/dipylon/backends"
 )
 
-// The bounds of what is remembered.
-const (
-	accountsMost = 10_000 // the one not used for longest goes first
-	secretsMost  = 8      // application passwords of one account
-)
+// rememberedMost bounds each kind of what is remembered: passwords, accounts, names. The one not used for longest goes first.
+const rememberedMost = 10_000
 
 // memory remembers which secrets were good, for a short while: as a hash under a key that no
 // other process has, so that neither a copy of the memory's content nor a crash dump's is worth
 // a dictionary's try without the key.
 //
 // Of application passwords it remembers the outcome of the hash, by the account's name and the
-// password's id. Of stores' own passwords it remembers one for each account, by the store's id
+// password's id: an account may have hundreds, one for each of its devices. Of stores' own passwords it remembers one for each account, by the store's id
 // of the account: a login with a changed password replaces the old one under whatever name it
 // was used.
 type memory struct {
@@ -32,13 +29,22 @@ type memory struct {
 	now func() time.Time
 
 	mu       sync.Mutex
-	hashed   recent[map[sum]time.Time] // of application passwords: until when
-	accounts recent[verified]          // by store and account id
-	names    recent[string]            // the key in accounts, by store and login name
-	opened   recent[opened]            // of devices, by store and login name
-	changes  map[string]uint64         // how often a store has told of a change
-	clears   uint64                    // how often everything was forgotten
+	hashed   recent[hashed]    // of application passwords, by hashedKey
+	accounts recent[verified]  // by store and account id
+	names    recent[string]    // the key in accounts, by store and login name
+	opened   recent[opened]    // of devices, by store and login name
+	changes  map[string]uint64 // how often a store has told of a change
+	clears   uint64            // how often everything was forgotten
 }
+
+// hashed is an application password that its hash has proved.
+type hashed struct {
+	sum   sum
+	until time.Time
+}
+
+// hashedKey is the key of an application password: who has it, and its id.
+func hashedKey(account, id string) string { return account + "\x00" + id }
 
 // verified is what a store has said of its own password.
 type verified struct {
@@ -66,34 +72,29 @@ func (m *memory) sumOf(account, context string, secret []byte) sum {
 	return sum(mac.Sum(nil))
 }
 
-// knows says whether a secret was good a short while ago.
-func (m *memory) knows(account, context string, secret []byte) bool {
-	s := m.sumOf(account, context, secret)
+// knows says whether an application password was good a short while ago.
+func (m *memory) knows(account, id string, secret []byte) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	sums, _ := m.hashed.get(account)
-	return m.now().Before(sums[s])
+	h, ok := m.hashed.get(hashedKey(account, id))
+	return ok && m.now().Before(h.until) && h.sum == m.sumOf(account, id, secret)
 }
 
-// remember notes that a secret is good, for a while.
-func (m *memory) remember(account, context string, secret []byte, life time.Duration) {
+// remember notes that an application password is good, for a while.
+func (m *memory) remember(account, id string, secret []byte, life time.Duration) {
 	if life <= 0 {
 		return
 	}
-	s, now := m.sumOf(account, context, secret), m.now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	sums, ok := m.hashed.get(account)
-	if !ok {
-		sums = make(map[sum]time.Time)
-		m.hashed.put(account, sums)
-	}
-	for old, until := range sums {
-		if !now.Before(until) || len(sums) >= secretsMost {
-			delete(sums, old)
-		}
-	}
-	sums[s] = now.Add(life)
+	m.hashed.put(hashedKey(account, id), hashed{m.sumOf(account, id, secret), m.now().Add(life)})
+}
+
+// forgetHashed forgets one application password. Those beside it are other devices', which have not said anything wrong.
+func (m *memory) forgetHashed(account, id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hashed.drop(hashedKey(account, id))
 }
 
 // knowsOwn gives what is remembered of a store's own password, if it is this one. The store may
@@ -136,11 +137,10 @@ func (m *memory) rememberOwn(store, name string, secret []byte, a backends.Accou
 	m.accounts.put(account, verified{m.sumOf(account, "", secret), until, a.ID, a.CredentialGeneration})
 }
 
-// forget forgets all that is remembered of the account with a login name.
+// forget forgets a store's own password of the account with a login name.
 func (m *memory) forget(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.hashed.drop(name)
 	if account, ok := m.names.get(name); ok {
 		m.accounts.drop(account)
 		m.names.drop(name)
@@ -185,10 +185,10 @@ func (m *memory) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.clears++
-	m.hashed, m.accounts, m.names, m.opened = recent[map[sum]time.Time]{}, recent[verified]{}, recent[string]{}, recent[opened]{}
+	m.hashed, m.accounts, m.names, m.opened = recent[hashed]{}, recent[verified]{}, recent[string]{}, recent[opened]{}
 }
 
-// recent is a map of at most accountsMost entries. Its zero value is empty.
+// recent is a map of at most rememberedMost entries. Its zero value is empty.
 type recent[V any] struct {
 	byKey map[string]*list.Element
 	order list.List // of *entry[V]; front: used last
@@ -213,7 +213,7 @@ func (r *recent[V]) put(key string, value V) {
 	if r.byKey == nil {
 		r.byKey = make(map[string]*list.Element)
 	}
-	for len(r.byKey) >= accountsMost {
+	for len(r.byKey) >= rememberedMost {
 		delete(r.byKey, r.order.Remove(r.order.Back()).(*entry[V]).key)
 	}
 	r.byKey[key] = r.order.PushFront(&entry[V]{key, value})

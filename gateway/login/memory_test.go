@@ -41,36 +41,43 @@ func TestMemory(t *testing.T) {
 
 func TestMemoryIsBounded(t *testing.T) {
 	m := newMemory(time.Now)
-	for i := range 3 * secretsMost {
-		m.remember("alice", "", fmt.Append(nil, i), time.Hour)
-	}
-	if n := len(m.hashed.byKey["alice"].Value.(*entry[map[sum]time.Time]).value); n > secretsMost {
-		t.Errorf("%d secrets of one account", n)
-	}
-	if !m.knows("alice", "", fmt.Append(nil, 3*secretsMost-1)) {
-		t.Error("the last one is not remembered")
-	}
-	for i := range accountsMost + 10 {
+	m.remember("alice", "id", []byte("sesame"), time.Hour)
+	for i := range rememberedMost + 10 {
 		user := fmt.Sprint("user", i)
 		m.remember(user, "", []byte("x"), time.Hour)
 		m.rememberOwn("sakes", user, []byte("x"), backends.Account{ID: user}, time.Hour, m.era("sakes"))
-		m.knows("alice", "", nil) // asked for, so kept
+		m.knows("alice", "id", nil) // asked for, so kept
 	}
 	for what, sizes := range map[string][2]int{
 		"application passwords": {len(m.hashed.byKey), m.hashed.order.Len()},
 		"accounts":              {len(m.accounts.byKey), m.accounts.order.Len()},
 		"names":                 {len(m.names.byKey), m.names.order.Len()},
 	} {
-		if sizes[0] != accountsMost || sizes[1] != accountsMost {
+		if sizes[0] != rememberedMost || sizes[1] != rememberedMost {
 			t.Errorf("%s: %d, %d in the list", what, sizes[0], sizes[1])
 		}
 	}
-	if !m.knows("alice", "", fmt.Append(nil, 3*secretsMost-1)) {
+	if !m.knows("alice", "id", []byte("sesame")) {
 		t.Error("an account in use was thrown out")
 	}
-	m.forget("alice")
+	m.forgetHashed("alice", "id")
 	m.forget("nobody")
-	if m.knows("alice", "", fmt.Append(nil, 3*secretsMost-1)) || m.hashed.order.Len() != len(m.hashed.byKey) {
+	if m.knows("alice", "id", []byte("sesame")) || m.hashed.order.Len() != len(m.hashed.byKey) {
 		t.Error("it is not forgotten")
+	}
+}
+
+// TestMemoryOfManyDevices: of the passwords of one account as many are remembered as it has, and a wrong one costs none of the others.
+func TestMemoryOfManyDevices(t *testing.T) {
+	m := newMemory(time.Now)
+	const devices = 500
+	for i := range devices {
+		m.remember("scanner", fmt.Sprint(i), fmt.Append(nil, "secret ", i), time.Hour)
+	}
+	m.forgetHashed("scanner", "0")
+	for i := range devices {
+		if got := m.knows("scanner", fmt.Sprint(i), fmt.Append(nil, "secret ", i)); got != (i > 0) {
+			t.Errorf("device %d: %v", i, got)
+		}
 	}
 }

@@ -62,6 +62,8 @@ type AppPassword struct {
 type Passwords interface {
 	// Find gives the passwords of an account.
 	Find(ctx context.Context, store, account string) ([]AppPassword, error)
+	// FindOne gives the password of an account that has an id; nil: the account has none with it.
+	FindOne(ctx context.Context, store, account, id string) (*AppPassword, error)
 	// Used notes that a password was used, and whose it is if that was not known. It may leave out
 	// what is hardly news.
 	Used(ctx context.Context, p AppPassword, at time.Time, from string) error
@@ -75,6 +77,12 @@ const scramIterations = 15_000
 // appPasswordForm is what application passwords look like, and passwords that people think of
 // do not.
 var appPasswordForm = regexp.MustCompile(`^[a-z2-7]{5}(-[a-z2-7]{5}){4}$`)
+
+// idOf is the id that a text begins with, if it is an application password.
+func idOf(text []byte) string {
+	id, _, _ := strings.Cut(string(text), "-")
+	return id
+}
 
 // groups gives random groups of five characters, 25 bits each.
 func groups(n int) string {
@@ -93,7 +101,7 @@ func groups(n int) string {
 func NewAppPassword(saltKey []byte, draft AppPassword) (made AppPassword, text string, err error) {
 	made = draft
 	text = groups(5)
-	made.ID, _, _ = strings.Cut(text, "-")
+	made.ID = idOf([]byte(text))
 	if made.StoredKey, made.ServerKey = []byte{}, []byte{}; made.Wordless {
 		return made, "", nil
 	}

@@ -26,6 +26,14 @@ func (p *onePassword) Find(_ context.Context, store, account string) ([]login.Ap
 	}
 	return []login.AppPassword{p.AppPassword}, nil
 }
+
+func (p *onePassword) FindOne(_ context.Context, _, _, id string) (*login.AppPassword, error) {
+	if p.AppPassword.ID != id {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	return &p.AppPassword, nil
+}
+
 func (p *onePassword) SaltKey(context.Context) ([]byte, error) { return []byte("key"), nil }
 func (p *onePassword) Used(context.Context, login.AppPassword, time.Time, string) error {
 	return nil

@@ -46,6 +46,15 @@ func (k *Kept) Find(ctx context.Context, store, account string) ([]login.AppPass
 	return k.query(ctx, "SELECT "+columns+" FROM app_passwords WHERE store = $1 AND account = $2 AND hash <> '' ORDER BY created, id", store, account)
 }
 
+// FindOne implements [login.Passwords].
+func (k *Kept) FindOne(ctx context.Context, store, account, id string) (*login.AppPassword, error) {
+	found, err := k.query(ctx, "SELECT "+columns+" FROM app_passwords WHERE id = $1 AND store = $2 AND account = $3 AND hash <> ''", id, store, account)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return &found[0], nil
+}
+
 // List gives all passwords, or those of a store, or of one account of it.
 func (k *Kept) List(ctx context.Context, store, account string) ([]login.AppPassword, error) {
 	switch {

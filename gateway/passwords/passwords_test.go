@@ -73,6 +73,14 @@ func TestPasswords(t *testing.T) {
 		if diff := cmp.Diff([]login.AppPassword{first, second}, found, cmpopts.EquateEmpty(), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 			t.Errorf("(-added +found)\n%s", diff)
 		}
+		if one, err := other.FindOne(t.Context(), "sakes", "alice@sakes.example", second.ID); err != nil || one == nil || one.Hash != second.Hash {
+			t.Errorf("by its id: %v %v", one, err)
+		}
+		for _, where := range [][2]string{{"sakes", "bob@sakes.example"}, {"other", "alice@sakes.example"}} {
+			if one, err := k.FindOne(t.Context(), where[0], where[1], second.ID); err != nil || one != nil {
+				t.Errorf("%s has the password of another account: %v %v", where, one, err)
+			}
+		}
 		if nobody, err := k.Find(t.Context(), "sakes", "bob@sakes.example"); err != nil || len(nobody) != 0 {
 			t.Errorf("bob has %s, %v", ids(nobody), err)
 		}
