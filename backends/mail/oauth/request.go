@@ -170,7 +170,7 @@ func (s *Source) granted(t *oauth2.Token) grant {
 	life := lifeDefault
 	if seconds := t.ExpiresIn; seconds > 0 {
 		life = time.Duration(min(seconds, int64(lifeMost/time.Second))) * time.Second
-	} else if left := time.Until(t.Expiry); left >= time.Second {
+	} else if left := time.Until(t.Expiry); left > 0 {
 		life = min(left, lifeMost)
 	}
 	now := s.config.Now()
