@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -64,7 +65,10 @@ func nameOf(account, key string) string {
 
 func (c *copies) path(name, end string) string { return filepath.Join(c.dir, name+end) }
 
-// read gives what is known of a message; nil: nothing is.
+// errDamaged is that of a record which says nothing, now or later.
+var errDamaged = errors.New("a record of a sent message is damaged")
+
+// read gives what is known of a message; nil: nothing is. A record that is damaged is errDamaged; any other failure may pass.
 func (c *copies) read(name string) (*record, error) {
 	text, err := os.ReadFile(c.path(name, recordEnd))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -72,7 +76,9 @@ func (c *copies) read(name string) (*record, error) {
 	}
 	var r record
 	if err == nil {
-		err = json.Unmarshal(text, &r)
+		if odd := json.Unmarshal(text, &r); odd != nil {
+			err = fmt.Errorf("%w: %w", errDamaged, odd)
+		}
 	}
 	return &r, err
 }

@@ -2,6 +2,7 @@ package imap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -222,6 +223,8 @@ func (s *Store) copyOwed(ctx context.Context, with func(mailbox string) (backend
 		r, err := folder.read(name)
 		switch {
 		case r == nil: // it is gone
+		case err != nil && !errors.Is(err, errDamaged): // the disk does not say it now: the message stays
+			s.log.Warn().Err(err).Msg("what is known of a sent message cannot be read: its copy waits")
 		case err != nil || !r.Copied.IsZero() && now.Sub(r.Copied) > keptFor:
 			folder.forget(name)
 		case !r.Copied.IsZero():
