@@ -1,12 +1,41 @@
 package exchange
 
 import (
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mapi"
+	"github.com/dipylon/dipylon/backends/mapi/mime"
 )
+
+// TestDistinguishedNameElsewhere: a distinguished name leads to nobody who has no address within the store's domains, such as a contact; and to that
+// address of who has several.
+func TestDistinguishedNameElsewhere(t *testing.T) {
+	for _, c := range []struct {
+		addresses []string
+		want      string
+	}{
+		{[]string{"pete@far.example"}, ""},
+		{[]string{"pete@sub.sakes.example"}, ""},
+		{[]string{"pete@far.example", "pete@Sakes.example"}, "pete@Sakes.example"},
+	} {
+		const dn = "/o=sakes/cn=pete"
+		s := &Store{domains: []string{"sakes.example"}, http: new(http.Client)}
+		s.settings.URL = "https://127.0.0.1:9" // nobody is asked
+		s.directory.remember(dn, person{dn: dn, account: backends.Account{ID: dn, Address: c.addresses[0], Addresses: c.addresses}})
+		to := mime.Encapsulate(mapi.AddressEX, dn, "sakes.example")
+		verdicts, err := s.resolve(t.Context(), backends.To(to))
+		if err != nil || (verdicts[0].Failure == nil) != (c.want != "") {
+			t.Errorf("%v: %+v, %v", c.addresses, verdicts, err)
+		}
+		if got, _ := s.mailboxOf(to); got != c.want {
+			t.Errorf("%v: the mailbox is %q", c.addresses, got)
+		}
+	}
+}
 
 // TestHasDN: an entry of the address book is who is asked for only if it has that distinguished name, or had it, and an address.
 func TestHasDN(t *testing.T) {

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -51,7 +52,7 @@ func (s *Store) resolve(ctx context.Context, recipients []backends.Recipient) ([
 	for i, r := range recipients {
 		verdicts[i].Recipient = r.Address
 		p := known[s.nameOf(r.Address)]
-		if p.dn == "" {
+		if p.dn == "" || isDN(s.nameOf(r.Address)) && s.ownAddress(p.account) == "" {
 			verdicts[i].Failure = backends.Fail(backends.NotFound, "the address book has no mailbox of that address, or several")
 			continue
 		}
@@ -86,10 +87,23 @@ func (s *Store) mailboxOf(address string) (string, error) {
 		return name, nil
 	}
 	p, known := s.directory.find(name)
-	if !known || p.dn == "" {
+	own := s.ownAddress(p.account)
+	if !known || p.dn == "" || own == "" {
 		return "", backends.Fail(backends.Temporary, "who %s is has been forgotten", address)
 	}
-	return p.account.Address, nil
+	return own, nil
+}
+
+// ownAddress returns an account's first address within the store's domains; empty: it has none, as a contact elsewhere, whom
+// a distinguished name leads to as well.
+func (s *Store) ownAddress(a backends.Account) string {
+	for _, address := range a.Addresses {
+		domain := address[strings.LastIndexByte(address, '@')+1:]
+		if slices.ContainsFunc(s.domains, func(own string) bool { return fold.Equal(own, domain) }) {
+			return address
+		}
+	}
+	return ""
 }
 
 // askedMost is about how many addresses one question to the address book is: each by two names at the most.
