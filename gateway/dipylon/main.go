@@ -21,6 +21,7 @@ import (
 )
 
 func main() {
+	lateTimers(os.Args[min(1, len(os.Args)):])
 	os.Exit(run(context.Background(), commandLine(os.Args), os.Stdin, os.Stdout, os.Stderr))
 }
 
