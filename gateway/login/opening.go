@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
@@ -40,7 +41,13 @@ func (a *Authenticator) openShared(ctx context.Context, store *stores.Store, c b
 	if account, ok := a.memory.opens(key, era); ok {
 		return account, nil
 	}
-	answered := a.opening.DoChan(fmt.Sprintf("%d %s", era, key), func() (any, error) {
+	answered := a.opening.DoChan(fmt.Sprintf("%d %s", era, key), func() (opened any, err error) {
+		defer func() { // nobody else recovers in the goroutine that this is
+			if cause := recover(); cause != nil {
+				a.log.Error().Interface("panic", cause).Bytes("stack", debug.Stack()).Msg("a store's code panicked")
+				opened, err = backends.Account{}, backends.Fail(backends.Temporary, "panic: %v", cause)
+			}
+		}()
 		if account, ok := a.memory.opens(key, era); ok { // somebody was faster
 			return account, nil
 		}

@@ -17,9 +17,13 @@ import (
 type farStore struct {
 	*fakeStore
 	takes time.Duration
+	panic bool
 }
 
 func (f *farStore) Login(ctx context.Context, c backends.Credential) (backends.Account, error) {
+	if f.panic {
+		panic("a fault")
+	}
 	a, err := f.fakeStore.Login(ctx, c)
 	select {
 	case <-time.After(f.takes):
@@ -32,7 +36,7 @@ func (f *farStore) Login(ctx context.Context, c backends.Credential) (backends.A
 // farWorld has a device at 192.0.2.0/24 whose store is far away.
 func farWorld(t *testing.T, remember time.Duration) *world {
 	w := newWorld(t, impersonation)
-	w.table[0].Backend = &farStore{w.store, time.Second}
+	w.table[0].Backend = &farStore{fakeStore: w.store, takes: time.Second}
 	w.devices.network, w.devices.atNetwork = netip.MustParsePrefix("192.0.2.0/24"), device(nil)
 	w.change(func(p *login.Policy) { p.Remember = remember })
 	return w
@@ -122,6 +126,17 @@ func TestSharedLoginFails(t *testing.T) {
 			t.Errorf("who left: %v, the others: %v", first, others)
 		}
 	})
+}
+
+// TestSharedLoginPanics: a fault in a store's code is a failure of those who wait, and ends nothing else.
+func TestSharedLoginPanics(t *testing.T) {
+	w := farWorld(t, time.Hour)
+	w.table[0].Backend = &farStore{fakeStore: w.store, panic: true}
+	for _, err := range w.recognize(t.Context(), 10) {
+		if kindOf(err) != backends.Temporary {
+			t.Fatalf("got %v", err)
+		}
+	}
 }
 
 // TestChangeDuringASharedLogin: who comes after the store has told of a change does not wait for what was asked before it.
