@@ -72,6 +72,7 @@ func TestSentCopyKilled(t *testing.T) {
 			if whole {
 				victims := g.Plugins()
 				harness.Kill(t, g.PID())
+				_ = g.WaitExit(t) // it was killed
 				g.NobodyLeft(t, victims)
 				holds.Store(false)
 				close(hold)
