@@ -34,6 +34,7 @@ type copying struct {
 	stop        context.CancelFunc
 	work        sync.WaitGroup
 	ctx         context.Context //nolint:containedctx // of the work, which ends with the store
+	looking     sync.Map        // by mailbox: a login looks for what is owed to it
 
 	mu    sync.Mutex
 	owed  map[string]waiting // by name, of the last look
@@ -297,7 +298,11 @@ func (s *Store) copyFor(c backends.Credential) {
 	if folder == nil || folder.ctx.Err() != nil || s.settings.actsForUsers() || !folder.owes(mailbox) {
 		return
 	}
+	if _, looking := folder.looking.LoadOrStore(mailbox, true); looking {
+		return // by one login at a time, as each looks at all that is owed
+	}
 	folder.work.Go(func() {
+		defer folder.looking.Delete(mailbox)
 		s.copyOwed(folder.ctx, func(whose string) (backends.Credential, bool) { return c, fold.Equal(whose, mailbox) })
 	})
 }
