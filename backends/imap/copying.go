@@ -37,8 +37,9 @@ type copying struct {
 	looking     sync.Map        // by mailbox: a login looks for what is owed to it
 
 	mu    sync.Mutex
-	owed  map[string]waiting // by name, of the last look
-	tried map[string]attempt // by name
+	owed  map[string]waiting   // by name, of the last look
+	kept  map[string]time.Time // by name, of the last look: when a copy was made that is only remembered
+	tried map[string]attempt   // by name
 }
 
 // waiting is a copy that is to be made.
@@ -219,8 +220,12 @@ func (c *copying) rests(name string, now time.Time) bool {
 // copyOwed makes the copies that are due, and tidies up. with gives what a mailbox is opened with; not ok: nothing does.
 func (s *Store) copyOwed(ctx context.Context, with func(mailbox string) (backends.Credential, bool)) {
 	folder, now := s.copying, time.Now()
-	owed := make(map[string]waiting)
+	owed, kept := make(map[string]waiting), make(map[string]time.Time)
 	err := folder.names(ctx, func(name string) bool {
+		if copied, is := folder.keeps(name); is && now.Sub(copied) <= keptFor { // most are such, and nothing is to be done for them
+			kept[name] = copied
+			return true
+		}
 		r, err := folder.read(name)
 		switch {
 		case r == nil: // it is gone
@@ -229,6 +234,7 @@ func (s *Store) copyOwed(ctx context.Context, with func(mailbox string) (backend
 		case err != nil || !r.Copied.IsZero() && now.Sub(r.Copied) > keptFor:
 			folder.forget(name)
 		case !r.Copied.IsZero():
+			kept[name] = r.Copied
 		case !folder.isThere(name): // that the copy is made could not be noted
 			if now.Sub(r.Sent) > keptFor {
 				folder.forget(name)
@@ -250,7 +256,15 @@ func (s *Store) copyOwed(ctx context.Context, with func(mailbox string) (backend
 	if err != nil && ctx.Err() == nil {
 		s.log.Warn().Err(err).Msg("the folder for copies of what is sent cannot be read")
 	}
-	folder.look(owed)
+	folder.look(owed, kept)
+}
+
+// keeps says when a copy was made that the last look has found to be made.
+func (c *copying) keeps(name string) (copied time.Time, is bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	copied, is = c.kept[name]
+	return copied, is
 }
 
 // copyOne makes a copy that nobody else is making.
@@ -275,7 +289,7 @@ func (c *copying) forget(name string) {
 }
 
 // look notes what a look has found.
-func (c *copying) look(owed map[string]waiting) {
+func (c *copying) look(owed map[string]waiting, kept map[string]time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name := range owed {
@@ -283,7 +297,7 @@ func (c *copying) look(owed map[string]waiting) {
 			delete(owed, name)
 		}
 	}
-	c.owed = owed
+	c.owed, c.kept = owed, kept
 	for name := range c.tried {
 		if _, is := owed[name]; !is {
 			delete(c.tried, name)
