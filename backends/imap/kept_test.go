@@ -31,8 +31,10 @@ func TestMadeCopiesCostNothing(t *testing.T) {
 	if err := os.WriteFile(c.path("made", recordEnd), []byte("damaged"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if !look() || !look() {
-		t.Error("it is read again")
+	for range 2 {
+		if !look() {
+			t.Error("it is read again")
+		}
 	}
 	c.kept["made"] = time.Now().Add(-keptFor - time.Second)
 	if look() || len(c.kept) != 0 {
