@@ -15,6 +15,8 @@ type Policy struct {
 	// POP3 and Submission say whether the protocols can be used at all.
 	POP3       *bool `yaml:"pop3,omitempty"`
 	Submission *bool `yaml:"submission,omitempty"`
+	// SendTo are the domains that no store has to which the mailbox may send, as a route's patterns; none: to no such domain.
+	SendTo *[]string `yaml:"send_to,omitempty"`
 	// Priority is the highest that mail may be given (MT-PRIORITY, RFC 6710).
 	Priority *int `yaml:"priority,omitempty" min:"-9" max:"9"`
 	// Order is which messages have the low numbers.
@@ -67,7 +69,7 @@ type Mailbox struct {
 
 func defaultPolicy() Policy {
 	return Policy{
-		POP3: new(true), Submission: new(true), Priority: new(0),
+		POP3: new(true), Submission: new(true), SendTo: &[]string{"*"}, Priority: new(0),
 		Order: new("oldest"), Age: new(Duration(0)), Messages: new(0),
 		Deleted: new("remove"), Keep: new(Duration(14 * 24 * time.Hour)), Notices: new("keep"), Sizes: new("exact"),
 		Encoding: new("mime"), Body: new("best"), Charset: new(Charset("utf-8")), RichText: new(false),
@@ -149,6 +151,23 @@ func (c *Config) policyValue(l policyLevel, f reflect.StructField, v reflect.Val
 		value.Level, value.Position = l.name, at
 	}
 	return value
+}
+
+// sendTo checks the patterns of the three levels.
+func (d *decoder) sendTo(c *Config) {
+	check := func(at string, p Policy) {
+		if p.SendTo != nil {
+			d.patterns(join(at, "send_to"), *p.SendTo)
+		}
+	}
+	check("policy", c.Policy)
+	for i, s := range c.Stores {
+		at := index("stores", i)
+		check(join(at, "policy"), s.Policy)
+		for j, m := range s.Mailboxes {
+			check(join(index(join(at, "mailboxes"), j), "policy"), m.Policy)
+		}
+	}
 }
 
 // mostMailboxes bounds a store's list.

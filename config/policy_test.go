@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -39,7 +40,7 @@ func TestPolicyOf(t *testing.T) {
 		policy, values := cfg.PolicyOf(c.store, c.mailbox)
 		var told []string
 		for i, v := range values {
-			if field := reflect.ValueOf(policy).Field(i).Elem().Interface(); field != v.Value {
+			if field := reflect.ValueOf(policy).Field(i).Elem().Interface(); !reflect.DeepEqual(field, v.Value) {
 				t.Errorf("%s of %s is %v, and said to be %v", v.Name, c.mailbox, field, v.Value)
 			}
 			if !strings.Contains("pop3 order deleted keep idle", v.Name) {
@@ -56,6 +57,32 @@ func TestPolicyOf(t *testing.T) {
 		}
 		if len(values) != reflect.TypeFor[Policy]().NumField() {
 			t.Errorf("%d values are told", len(values))
+		}
+	}
+}
+
+// TestSendTo: the patterns are those of routes, at each level.
+func TestSendTo(t *testing.T) {
+	at := func(gateway, store, mailbox string) string {
+		return "policy: {send_to: [" + gateway + "]}\nstores:\n  - name: sakes\n    plugin: maildir\n    domains: [sakes.example]\n    policy: {send_to: [" + store +
+			"]}\n    mailboxes:\n      - {address: ada@sakes.example, policy: {send_to: [" + mailbox + "]}}\n"
+	}
+	cfg, err := Parse("dipylon.yaml", "/", []byte(at(`"*"`, "", "Bücher.example, .far.example")), options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for mailbox, want := range map[string][]string{"ada@sakes.example": {"xn--bcher-kva.example", ".far.example"}, "bob@sakes.example": {}} {
+		if p, _ := cfg.PolicyOf("sakes", mailbox); !slices.Equal(*p.SendTo, want) {
+			t.Errorf("%s may send to %q", mailbox, *p.SendTo)
+		}
+	}
+	for path, text := range map[string]string{
+		"policy.send_to[0]":                        at("a b", "", ""),
+		"stores[0].policy.send_to[1]":              at("", `far.example, "*.far.example"`, ""),
+		"stores[0].mailboxes[0].policy.send_to[0]": at("", "", "ada@far.example"),
+	} {
+		if _, err := Parse("dipylon.yaml", "/", []byte(text), options()); err == nil || !strings.Contains(err.Error(), path+":") {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 }

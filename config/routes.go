@@ -178,6 +178,7 @@ func (d *decoder) routes(c *Config) {
 		}
 	}
 	d.relaying(&c.Relay)
+	d.sendTo(c)
 }
 
 // patterns puts patterns of domains in order.

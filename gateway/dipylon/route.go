@@ -30,9 +30,10 @@ func newRoute() *cobra.Command {
 		Use:   "route ADDRESS",
 		Short: "Explain where mail to an address goes",
 		Long: `Tells where mail to an address goes by the configuration, and why: the store that has its domain, or the
-route, by which of its patterns. Neither a gateway, nor a store, nor DNS is asked.
+route, by which of its patterns; and, with --from, whether the policy of that mailbox lets it send there. Neither a
+gateway, nor a store, nor DNS is asked.
 
-Statuses: 0 there is a way, 1 there is none, or the mail is rejected, 78 the configuration is wrong.`,
+Statuses: 0 there is a way, 1 there is none, or the mail is rejected or refused, 78 the configuration is wrong.`,
 		Example: `  dipylon route --config dipylon.yaml zoe@far.example
   dipylon route --config dipylon.yaml zoe@far.example --from ada@sakes.example`,
 		Args: cobra.ExactArgs(1),
@@ -49,12 +50,15 @@ Statuses: 0 there is a way, 1 there is none, or the mail is rejected, 78 the con
 				if told.Kind == "store" || found.Route != nil && found.Kind.Sends() {
 					told.Waits = server.WhyKept(cfg, told.Destination)
 				}
+				if told.Kind != "store" && !manage.MaySendTo(cfg, sender, box) {
+					told.Refused = "the policy of " + sender + " does not let it send there (send_to)"
+				}
 				if asJSON {
 					err = json.NewEncoder(cmd.OutOrStdout()).Encode(told)
 				} else {
 					err = told.print(cmd.OutOrStdout())
 				}
-				if err == nil && told.Kind != "store" && (found.Route == nil || found.Kind == route.Reject) {
+				if err == nil && told.Kind != "store" && (found.Route == nil || found.Kind == route.Reject || told.Refused != "") {
 					err = withCode(exitFailure, errTold)
 				}
 				return err
@@ -97,7 +101,8 @@ type wayLines struct {
 	// RecipientsPerMessage is the same of one message.
 	RecipientsPerMessage int    `json:"recipients_per_message,omitempty"`
 	Text                 string `json:"text,omitempty"`
-	Waits                string `json:"waits,omitempty"` // why mail stays in the queue
+	Waits                string `json:"waits,omitempty"`   // why mail stays in the queue
+	Refused              string `json:"refused,omitempty"` // why this sender's mail is not taken
 }
 
 func routeOf(e route.Explanation, to address.Mailbox) wayLines {
@@ -214,6 +219,7 @@ func (w wayLines) print(out io.Writer) error {
 		}
 	}
 	line("waits", w.Waits)
+	line("refused", w.Refused)
 	if w.Kind == "reject" {
 		line("text", cmp.Or(w.Text, "-"))
 	}

@@ -11,9 +11,11 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/config"
 	"github.com/dipylon/dipylon/gateway/admin"
+	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/queue"
 	"github.com/dipylon/dipylon/gateway/route"
 	"github.com/dipylon/dipylon/gateway/server"
@@ -119,6 +121,16 @@ func RouteOf(cfg *config.Config, from, to string) (e route.Explanation, box addr
 		return e, box, err
 	}
 	return ways.Explain(from, box), box, nil
+}
+
+// MaySendTo says whether the policy of a store's mailbox lets it send to an address. Who is in no store has no policy.
+func MaySendTo(cfg *config.Config, from string, to address.Mailbox) bool {
+	sender, err := address.Parse(from)
+	if err != nil {
+		return true
+	}
+	store, err := StoreOf(cfg, sender.String())
+	return err != nil || policy.NewTable(cfg).Of(store.Name, backends.Account{Address: sender.String()}).Elsewhere.Has(to.Domain)
 }
 
 // StatusOf asks the gateway that runs by a configuration what it says of itself.

@@ -9,6 +9,7 @@
 package policy
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -22,7 +23,9 @@ import (
 // Policy is one mailbox's.
 type Policy struct {
 	POP3, Submission bool // whether the protocols can be used
-	Priority         int  // the highest that mail may be given (MT-PRIORITY)
+	// Elsewhere are the domains that no store has to which mail may be sent; nil: all.
+	Elsewhere *Domains
+	Priority  int // the highest that mail may be given (MT-PRIORITY)
 
 	Newest   bool          // the newest message has the number 1
 	Age      time.Duration // how old a message may be to be shown; 0: any age
@@ -52,6 +55,27 @@ type Policy struct {
 // about.
 var Default = Policy{
 	POP3: true, Submission: true, Idle: 10 * time.Minute, Session: 24 * time.Hour, Sessions: 16,
+}
+
+// Domains are some domains.
+type Domains struct{ patterns []string }
+
+// every is the pattern of every domain.
+const every = "*"
+
+// DomainsOf reads patterns as routes have them: far.example, .far.example for each domain below it, or all.
+func DomainsOf(patterns []string) *Domains {
+	if slices.Contains(patterns, every) {
+		return nil
+	}
+	return &Domains{patterns}
+}
+
+// Has says whether a domain, in lower-case A-labels, is one of them.
+func (d *Domains) Has(domain string) bool {
+	return d == nil || slices.ContainsFunc(d.patterns, func(pattern string) bool {
+		return pattern == domain || strings.HasPrefix(pattern, ".") && strings.HasSuffix(domain, pattern)
+	})
 }
 
 var disposals = map[string]backends.Disposal{
@@ -100,7 +124,7 @@ func renderingOf(c config.Policy) backends.Rendering {
 // from makes a policy of a configuration's complete one.
 func from(c config.Policy) *Policy {
 	p := &Policy{
-		POP3: *c.POP3, Submission: *c.Submission, Priority: *c.Priority,
+		POP3: *c.POP3, Submission: *c.Submission, Elsewhere: DomainsOf(*c.SendTo), Priority: *c.Priority,
 		Newest: *c.Order == "newest", Age: c.Age.Std(), Messages: *c.Messages,
 		Disposal: DisposalOf(*c.Deleted), NoticeRemoves: *c.Notices == "remove", MarkRead: *c.MarkRead, FastSizes: *c.Sizes == "fast", MeasureSizes: *c.Sizes == "measure",
 		OpensWinmail: *c.Winmail != "keep", DeliversOpened: *c.Winmail == "deliver",

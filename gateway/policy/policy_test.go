@@ -2,6 +2,7 @@ package policy
 
 import (
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ stores:
     domains: [sakes.example]
     policy: {deleted: trash, idle: 20m, encoding: uuencode, charset: UTF-8, rich_text: true}
     mailboxes:
-      - {address: ada@sakes.example, policy: {deleted: keep, keep: 2d, order: newest, messages: 9, sessions: 1, body: text, charset: latin1, encoding: mime}}
+      - {address: ada@sakes.example, policy: {deleted: keep, keep: 2d, order: newest, messages: 9, sessions: 1, send_to: [far.example], body: text, charset: latin1, encoding: mime}}
       - {address: legacy-id, policy: {pop3: false, submission: false}}
 `
 
@@ -39,6 +40,7 @@ func TestTable(t *testing.T) {
 	ada, off, gateway := store, store, store
 	ada.Disposal, ada.Keep, ada.Newest, ada.Messages, ada.Sessions = backends.DisposalRemove, 48*time.Hour, true, 9, 1
 	off.POP3, off.Submission = false, false
+	ada.Elsewhere = DomainsOf([]string{"far.example"})
 	ada.Rendering = backends.Rendering{Body: backends.BodyText, Charset: "ISO-8859-1", RichText: true}
 	gateway.Rendering = backends.Rendering{}
 	gateway.Disposal, gateway.Idle = backends.DisposalRemove, 10*time.Minute
@@ -53,7 +55,7 @@ func TestTable(t *testing.T) {
 		"nothing particular":       {"sakes", backends.Account{ID: "18", Address: "bob@sakes.example"}, store},
 		"a store that is not here": {"gone", backends.Account{ID: "ada@sakes.example"}, gateway},
 	} {
-		if got := *b.Of(c.store, c.account); got != c.want {
+		if got := *b.Of(c.store, c.account); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s:\n got %+v\nwant %+v", name, got, c.want)
 		}
 	}
@@ -137,5 +139,30 @@ func TestSessions(t *testing.T) {
 	}
 	if len(s.count) != 3 {
 		t.Errorf("%d accounts are counted", len(s.count))
+	}
+}
+
+func TestDomains(t *testing.T) {
+	for _, c := range []struct {
+		patterns    []string
+		has, hasNot []string
+	}{
+		{[]string{"*"}, []string{"far.example", "[192.0.2.1]"}, nil},
+		{nil, nil, []string{"far.example", ""}},
+		{[]string{"far.example"}, []string{"far.example"}, []string{"a.far.example", "xfar.example", "[192.0.2.1]"}},
+		{[]string{".far.example"}, []string{"a.far.example", "b.a.far.example"}, []string{"far.example", "xfar.example"}},
+		{[]string{"far.example", "*"}, []string{"other.example"}, nil},
+	} {
+		d := DomainsOf(c.patterns)
+		for _, domain := range c.has {
+			if !d.Has(domain) {
+				t.Errorf("%q does not have %s", c.patterns, domain)
+			}
+		}
+		for _, domain := range c.hasNot {
+			if d.Has(domain) {
+				t.Errorf("%q has %s", c.patterns, domain)
+			}
+		}
 	}
 }

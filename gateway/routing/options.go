@@ -28,10 +28,10 @@ type Options struct {
 	Router   *stores.Router
 	// Authenticator is where accounts log in. One is shared by all listeners.
 	Authenticator *login.Authenticator
-	// Policies say which accounts may submit [all].
-	// Opening opens TNEF before stores get a message [it stays as it is].
-	Opening  *receivers.Opening
+	// Policies say which accounts may submit, and to whom elsewhere [all, to everybody].
 	Policies *policy.Current
+	// Opening opens TNEF before stores get a message [it stays as it is].
+	Opening *receivers.Opening
 	// Hostname is the right-hand side of Message-IDs that are added ["localhost"].
 	Hostname string
 	// Dedup remembers the outcomes of messages that were answered with 4xx. One is shared by

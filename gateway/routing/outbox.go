@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -31,7 +32,7 @@ import (
 // The store is trusted with the senders of its mail. Its envelope and its content are read as strictly as a client's.
 type Outbox struct{ o Options }
 
-// NewOutbox makes an Outbox. Of the options it needs Log, Router, Queue and Ways.
+// NewOutbox makes an Outbox. Of the options it needs Log, Router, Queue and Ways, and Policies for whom accounts may write to.
 func NewOutbox(o Options) *Outbox {
 	o.setDefaults()
 	o.Quirks = QuirkEmptyFields | QuirkNoFrom | QuirkNoHeader
@@ -86,6 +87,7 @@ func (b *Outbox) Take(ctx context.Context, store *stores.Store, m backends.Outgo
 		refusal = d.complete(taken.message, m)
 	}
 	t.options = smtp.MailOptions{Size: d.envelope.Size}
+	t.elsewhere = b.o.Policies.Of(store.Name, backends.Account{ID: m.Submitter.Account, Address: cmp.Or(m.Submitter.Address, m.From)}).Elsewhere
 	refused, err := d.recipients(ctx, t, m.Recipients, refusal)
 	if err != nil {
 		return Handover{}, err
@@ -241,6 +243,8 @@ func (t *transaction) takeOver(ctx context.Context, r backends.Recipient) error 
 	switch {
 	case box.Domain == "invalid" || strings.HasSuffix(box.Domain, ".invalid"):
 		return errUnaddressed
+	case store == nil && !t.elsewhere.Has(box.Domain):
+		return errNotThere(box)
 	case store == nil:
 		return t.outside(ctx, box, options)
 	case store.Receiver == nil:

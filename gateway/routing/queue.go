@@ -47,7 +47,7 @@ func (s *submissionSession) Notifies() bool { return s.o.queueing() }
 // Priority implements [smtp.Prioritizes]: the queue has the highest first. How high an account may go, its policy says.
 func (s *submissionSession) Priority() (most int, ok bool) {
 	if s.who != nil {
-		most = s.o.Policies.Of(s.who.store.Name, s.who.account).Priority
+		most = s.who.policy.Priority
 	}
 	return most, s.o.queueing()
 }
@@ -71,6 +71,11 @@ var (
 	errEncapsulated     = &smtp.Error{Code: 553, Enhanced: "5.1.3", Text: "mail is not relayed to addresses within addresses, or of a host"}
 	errTooLargeForRoute = backends.Fail(backends.TooLarge, "the message is larger than its route takes")
 )
+
+// errNotThere refuses a recipient to whose domain the policy of the account lets nothing be sent.
+func errNotThere(box address.Mailbox) *smtp.Error {
+	return &smtp.Error{Code: 550, Enhanced: "5.7.1", Text: backends.SafeText("this mailbox may not send to addresses at " + box.Domain)}
+}
 
 // outside adds a recipient that is in none of the stores, if a route leads there.
 func (t *transaction) outside(ctx context.Context, box address.Mailbox, options smtp.RcptOptions) error {

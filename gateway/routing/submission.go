@@ -18,6 +18,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/devices"
 	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/login"
+	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/replies"
 	"github.com/dipylon/dipylon/gateway/smtp"
 	"github.com/dipylon/dipylon/gateway/stores"
@@ -54,6 +55,7 @@ type identity struct {
 	account backends.Account
 	owns    ownership
 	lookups lookups
+	policy  *policy.Policy
 	// sending is set where the store is to send in the account's name.
 	sending *sending
 	device  *devices.Session // nil: it is none
@@ -181,10 +183,11 @@ func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 	if err := e.Check(*account); err != nil {
 		return err
 	}
-	if !s.o.Policies.Of(e.Store.Name, *account).Submission {
+	allowed := s.o.Policies.Of(e.Store.Name, *account)
+	if !allowed.Submission {
 		return backends.Fail(backends.Permanent, "the policy of %s has submission off", account.ID).Say("this mailbox may not send mail here").WithCode("5.7.1")
 	}
-	s.who, s.failed = &identity{store: e.Store, account: *account, owns: newOwnership(*account, e.Store), device: device}, false
+	s.who, s.failed = &identity{store: e.Store, account: *account, owns: newOwnership(*account, e.Store), policy: allowed, device: device}, false
 	if e.Store.Sends {
 		s.who.sending = newSending(e.Credential)
 	}
@@ -257,6 +260,9 @@ func (s *submissionSession) Rcpt(ctx context.Context, path address.Path, options
 	}
 	if t.device != nil && !t.device.MayReach(box) {
 		return s.notTo(box)
+	}
+	if t.table.StoreFor(box.Domain) == nil && !s.who.policy.Elsewhere.Has(box.Domain) {
+		return errNotThere(box)
 	}
 	if s.who.sending != nil {
 		if t.from.Sender == nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/gateway/content"
 	"github.com/dipylon/dipylon/gateway/devices"
+	"github.com/dipylon/dipylon/gateway/policy"
 	"github.com/dipylon/dipylon/gateway/receivers"
 	"github.com/dipylon/dipylon/gateway/replies"
 	"github.com/dipylon/dipylon/gateway/route"
@@ -33,6 +34,7 @@ type transaction struct {
 	reversePath address.Path
 	options     smtp.MailOptions
 	device      *devices.Session // that sends it; nil: it is none
+	elsewhere   *policy.Domains  // of a store's own mail: the domains that no store has to which its account may send
 	to          []recipient
 	named       map[string]bool // the addresses in to
 }
