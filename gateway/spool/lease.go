@@ -61,8 +61,26 @@ func (l *leases) askTime(ctx context.Context) error {
 	if err := l.spool.db.Quick().QueryRowContext(ctx, "SELECT "+databaseNow).Scan(&micros); err != nil {
 		return err
 	}
-	l.clock.Store(&serverTime{said: time.UnixMicro(micros), at: asked + (sinceBoot()-asked)/2})
+	l.clock.Store(l.clock.Load().corrected(time.UnixMicro(micros), asked, sinceBoot()))
 	return nil
+}
+
+// corrected is the server's time after a further answer. The server's clock was read at some moment between question and answer, so
+// what was known before is as good as the answer while it lies between the two, and otherwise is moved as far as it must be: or the
+// time would step back by what an answer was late, and what was just taken in would wait for it.
+func (c *serverTime) corrected(said time.Time, asked, answered time.Duration) *serverTime {
+	if c == nil {
+		return &serverTime{said: said, at: asked + (answered-asked)/2}
+	}
+	earliest, latest := said, said.Add(answered-asked) // what its clock says at the answer
+	switch now := c.said.Add(answered - c.at); {
+	case now.Before(earliest):
+		return &serverTime{said: earliest, at: answered}
+	case now.After(latest):
+		return &serverTime{said: latest, at: answered}
+	default:
+		return c
+	}
 }
 
 func newLeases(s *Spool, node string) *leases {

@@ -75,6 +75,26 @@ func TestShards(t *testing.T) {
 	}
 }
 
+// TestServersTimeIsSteady: what is known of the server's clock is changed by as much as an answer says that it is wrong.
+func TestServersTimeIsSteady(t *testing.T) {
+	first := time.UnixMicro(1_800_000_000_000_000)
+	for name, at := range map[string]struct{ said, asked, answered, want time.Duration }{
+		"the same":            {10 * time.Second, 9900 * time.Millisecond, 10100 * time.Millisecond, 0},
+		"read at once":        {10 * time.Second, 10 * time.Second, 12 * time.Second, 0},
+		"read at the end":     {12 * time.Second, 10 * time.Second, 12 * time.Second, 0},
+		"an hour ahead":       {time.Hour + 11*time.Second, 10 * time.Second, 12 * time.Second, time.Hour - time.Second},
+		"an hour back":        {-time.Hour + 11*time.Second, 10 * time.Second, 12 * time.Second, -time.Hour + time.Second},
+		"a little ahead":      {10*time.Second + time.Millisecond, 9 * time.Second, 10 * time.Second, time.Millisecond},
+		"back, and soon said": {9 * time.Second, 10 * time.Second, 10 * time.Second, -time.Second},
+	} {
+		var c *serverTime
+		c = c.corrected(first, -time.Second, time.Second).corrected(first.Add(at.said), at.asked, at.answered)
+		if off := c.said.Add(at.answered - c.at).Sub(first.Add(at.answered)); off != at.want {
+			t.Errorf("%s: it is set by %s, not %s", name, off, at.want)
+		}
+	}
+}
+
 // TestServersTime: mail is due by the server's clock, which is asked at each renewal and goes on between them, and an
 // administrator's spool has it, too.
 func TestServersTime(t *testing.T) {
