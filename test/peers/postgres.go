@@ -67,34 +67,42 @@ func endedWith(t testing.TB, p *Postgres, err error) *Postgres {
 	return p
 }
 
+// shared are the servers of a package's tests: that of the benchmarks syncs.
 var shared struct {
 	sync.Mutex
-	postgres *Postgres
+	tests, benchmarks *Postgres
 }
 
-// SharedPostgres is one for all tests of a package, as starting one takes two seconds. The
-// package's TestMain ends it with [EndPostgres].
+// SharedPostgres is one for all tests of a package, as starting one takes two seconds. The package's TestMain ends it with
+// [EndPostgres]. It does not sync unless a benchmark asks for it: it lives as long as the tests do, and to make the schema, which
+// each test does, takes a tenth of the time. Who ends a server, or measures it, has one of its own ([StartPostgres]).
 func SharedPostgres(t testing.TB) *Postgres {
 	t.Helper()
 	shared.Lock()
 	defer shared.Unlock()
-	if shared.postgres == nil {
-		p, err := newPostgres()
+	server, settings := &shared.tests, []string{"fsync=off", "full_page_writes=off"}
+	if _, measures := t.(*testing.B); measures {
+		server, settings = &shared.benchmarks, nil
+	}
+	if *server == nil {
+		p, err := newPostgresIn("", settings)
 		if err != nil {
 			t.Fatal(err)
 		}
-		shared.postgres = p
+		*server = p
 	}
-	return shared.postgres
+	return *server
 }
 
-// EndPostgres ends the server that tests have shared, if there is one.
+// EndPostgres ends the servers that tests and benchmarks have shared.
 func EndPostgres() {
 	shared.Lock()
 	defer shared.Unlock()
-	if shared.postgres != nil {
-		shared.postgres.remove()
-		shared.postgres = nil
+	for _, server := range []**Postgres{&shared.tests, &shared.benchmarks} {
+		if *server != nil {
+			(*server).remove()
+			*server = nil
+		}
 	}
 }
 
