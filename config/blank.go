@@ -2,17 +2,18 @@ package config
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
 // These match what a line has before its value where YAML's blank is missing: behind the colon of a
 // key, or behind the dash of a list's item. What it does not match, such as a URL, is a text.
 var (
-	keyWithoutBlank  = regexp.MustCompile(`^((?:\s|-\s)*)([A-Za-z_][A-Za-z0-9_]*):[^\s/]`)
-	dashWithoutBlank = regexp.MustCompile(`^((?:\s|-\s)*)-[A-Za-z_"'{\[]`)
+	keyWithoutBlank  = lazyregexp.New(`^((?:\s|-\s)*)([A-Za-z_][A-Za-z0-9_]*):[^\s/]`)
+	dashWithoutBlank = lazyregexp.New(`^((?:\s|-\s)*)-[A-Za-z_"'{\[]`)
 )
 
 // missingBlank says what a line, or a value, lacks a blank behind, and at which octet that stands; empty:

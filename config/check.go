@@ -12,12 +12,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/net/idna"
+
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
 // check looks at what no field can be asked alone, and makes paths absolute.
@@ -79,7 +80,7 @@ func domain(name string) (string, error) {
 }
 
 // hostname is letters, digits and hyphens (RFC 1123 §2.1).
-var hostname = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$`)
+var hostname = lazyregexp.New(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$`)
 
 func (d *decoder) name(path string, name *string) {
 	ascii, err := domain(*name)
@@ -324,7 +325,7 @@ func listenAddress(address string) (string, error) {
 }
 
 // entryName is what can stand in a path, a destination, a log line and a metric's label.
-var entryName = regexp.MustCompile(`^[a-z0-9][-a-z0-9_]{0,62}$`)
+var entryName = lazyregexp.New(`^[a-z0-9][-a-z0-9_]{0,62}$`)
 
 // entryName checks the name of an entry of a list, and that no entry before it has the name.
 func (d *decoder) entryName(list, kind, name string, i int, names map[string]int) {

@@ -3,10 +3,11 @@ package config
 import (
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
 // Plugin says what a store's backend runs as: a built-in, by its name, or a command.
@@ -28,8 +29,8 @@ type pluginCommand struct {
 }
 
 var (
-	hexSHA256    = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
-	environment  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	hexSHA256    = lazyregexp.New(`^[0-9a-fA-F]{64}$`)
+	environment  = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	pluginShapes = `write the name of a built-in, or {command: [/path/to/it]}`
 )
 

@@ -1,9 +1,8 @@
 package config
 
 import (
-	"regexp"
-
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
 // Relay is how mail is relayed: what routes have in common.
@@ -59,7 +58,7 @@ func (d *decoder) relaying(r *Relay) {
 }
 
 // failureClass is a status code of a failure, or its beginning (RFC 3463 §2).
-var failureClass = regexp.MustCompile(`^[45](\.[0-9]{1,3}){0,2}$`)
+var failureClass = lazyregexp.New(`^[45](\.[0-9]{1,3}){0,2}$`)
 
 // copies puts in order who gets copies of reports.
 func (d *decoder) copies(r *Relay) {

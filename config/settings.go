@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
 // Settings is the mapping that a store's backend reads itself.
@@ -81,7 +82,7 @@ func quoted(s string) []byte {
 }
 
 // jsonNumber is a number that YAML and JSON write alike.
-var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
+var jsonNumber = lazyregexp.New(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$`)
 
 func (d *decoder) jsonScalar(path string, n *yaml.Node) []byte {
 	switch n.ShortTag() {
@@ -122,7 +123,7 @@ func (d *decoder) jsonNumber(path string, n *yaml.Node) []byte {
 }
 
 // secretKey is a key whose value is not shown.
-var secretKey = regexp.MustCompile(`(?i)passw|secret|token|credential|private|api_?key|seal_?key|^key$`)
+var secretKey = lazyregexp.New(`(?i)passw|secret|token|credential|private|api_?key|seal_?key|^key$`)
 
 const hidden = "(hidden)"
 

@@ -2,14 +2,15 @@ package config
 
 import (
 	"bytes"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?`)
+var yamlLine = lazyregexp.New(`^yaml: (?:line ([0-9]+): )?`)
 
 // syntaxProblem makes a problem of an error of the YAML parser.
 func syntaxProblem(name string, data []byte, err error) *Problem {

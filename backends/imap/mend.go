@@ -1,10 +1,11 @@
 package imap
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
 // mend makes of a response line, without its CRLF, what the library takes, or nothing: of what nobody
@@ -31,15 +32,15 @@ func mend(line string, passOver bool) string {
 
 var (
 	// isTag is what the library's own tags look like.
-	isTag    = regexp.MustCompile(`^T\d+$`)
-	untagged = regexp.MustCompile(`^\* *(?:(\d+) +)?([A-Za-z0-9.-]+) *(.*)$`)
-	codeName = regexp.MustCompile(`^[A-Z0-9._/-]+$`)
+	isTag    = lazyregexp.New(`^T\d+$`)
+	untagged = lazyregexp.New(`^\* *(?:(\d+) +)?([A-Za-z0-9.-]+) *(.*)$`)
+	codeName = lazyregexp.New(`^[A-Z0-9._/-]+$`)
 	// codeArguments are the codes whose arguments the library reads. Those of others are left out.
-	codeArguments = map[string]*regexp.Regexp{
-		"UIDVALIDITY": regexp.MustCompile(`^\d{1,10}$`),
-		"UIDNEXT":     regexp.MustCompile(`^\d{1,10}$`),
-		"APPENDUID":   regexp.MustCompile(`^\d{1,10} \d{1,10}$`),
-		"COPYUID":     regexp.MustCompile(`^\d{1,10} [\d:,]+ [\d:,]+$`),
+	codeArguments = map[string]*lazyregexp.Regexp{
+		"UIDVALIDITY": lazyregexp.New(`^\d{1,10}$`),
+		"UIDNEXT":     lazyregexp.New(`^\d{1,10}$`),
+		"APPENDUID":   lazyregexp.New(`^\d{1,10} \d{1,10}$`),
+		"COPYUID":     lazyregexp.New(`^\d{1,10} [\d:,]+ [\d:,]+$`),
 	}
 )
 
@@ -108,7 +109,7 @@ func searched(rest string) string {
 	return b.String()
 }
 
-var capability = regexp.MustCompile(`^[!#$&'+-\[^-z|}~]+$`) // atoms (RFC 9051 §9)
+var capability = lazyregexp.New(`^[!#$&'+-\[^-z|}~]+$`) // atoms (RFC 9051 §9)
 
 func capabilities(text string) string {
 	var all []string
@@ -121,11 +122,11 @@ func capabilities(text string) string {
 }
 
 var (
-	isList    = regexp.MustCompile(`^(?i)\* *LIST[ (]`)
-	listData  = regexp.MustCompile(`^\(([^)]*)\) *("\\?[^"]"|(?i:NIL)) *(.+?) *$`)
-	attribute = regexp.MustCompile(`^\\?[A-Za-z0-9-]+$`)
-	quoted    = regexp.MustCompile(`^"((?:[^"\\]|\\.)*)"`)
-	escaped   = regexp.MustCompile(`\\(.)`)
+	isList    = lazyregexp.New(`^(?i)\* *LIST[ (]`)
+	listData  = lazyregexp.New(`^\(([^)]*)\) *("\\?[^"]"|(?i:NIL)) *(.+?) *$`)
+	attribute = lazyregexp.New(`^\\?[A-Za-z0-9-]+$`)
+	quoted    = lazyregexp.New(`^"((?:[^"\\]|\\.)*)"`)
+	escaped   = lazyregexp.New(`\\(.)`)
 	escapes   = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 )
 

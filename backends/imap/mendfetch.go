@@ -2,11 +2,12 @@ package imap
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
 // fetchResponse is a FETCH response on its way to the library (RFC 9051 §7.5.2), which is given it in
@@ -47,7 +48,7 @@ const keptMost = 1 << 20
 // partsMost is how many literals one response may have.
 const partsMost = 100
 
-var isFetch = regexp.MustCompile(`^(?i)\* *(\d*) *FETCH\b *(.*)\r?\n?$`)
+var isFetch = lazyregexp.New(`^(?i)\* *(\d*) *FETCH\b *(.*)\r?\n?$`)
 
 func newFetch(number string) *fetchResponse {
 	if n, err := strconv.ParseUint(number, 10, 32); err != nil || n == 0 {
@@ -213,11 +214,11 @@ func (i *fetchItems) list() string {
 }
 
 var (
-	bodyAnywhere = regexp.MustCompile(`(?i)BODY(?:\.PEEK)? *\[`)
-	bodyAtEnd    = regexp.MustCompile(`(?i)BODY(?:\.PEEK)? *\[([^\]]*)\] *((?:<\d*(?:\.\d*)?>)?) *$`)
-	originLength = regexp.MustCompile(`\.\d*>$`) // QUIRK: some repeat the whole of what was asked for
-	plainSection = regexp.MustCompile(`^[0-9A-Z.]*$`)
-	fieldName    = regexp.MustCompile(`[!#-'*+\-./0-9A-Z^_|~]+`)
+	bodyAnywhere = lazyregexp.New(`(?i)BODY(?:\.PEEK)? *\[`)
+	bodyAtEnd    = lazyregexp.New(`(?i)BODY(?:\.PEEK)? *\[([^\]]*)\] *((?:<\d*(?:\.\d*)?>)?) *$`)
+	originLength = lazyregexp.New(`\.\d*>$`) // QUIRK: some repeat the whole of what was asked for
+	plainSection = lazyregexp.New(`^[0-9A-Z.]*$`)
+	fieldName    = lazyregexp.New(`[!#-'*+\-./0-9A-Z^_|~]+`)
 )
 
 // canonicalSection is "BODY[section]<origin>" in the library's form; empty: it has none.
@@ -254,10 +255,10 @@ func (i *fetchItems) flagsOf(list string) {
 }
 
 var (
-	namedUID   = regexp.MustCompile(`(?i)(?:^|[\s()"])UID\s*(\d{1,10})\b`)
-	namedSize  = regexp.MustCompile(`(?i)(?:^|[\s()"])RFC822\.SIZE\s*"?(\d{1,18})(?:["\s()]|$)`)
-	namedFlags = regexp.MustCompile(`(?i)(?:^|[\s()"])FLAGS\s*(\(.*|NIL)`)
-	namedDate  = regexp.MustCompile(`(?i)(?:^|[\s()"])INTERNALDATE\s*"([^"]{1,40})"`)
+	namedUID   = lazyregexp.New(`(?i)(?:^|[\s()"])UID\s*(\d{1,10})\b`)
+	namedSize  = lazyregexp.New(`(?i)(?:^|[\s()"])RFC822\.SIZE\s*"?(\d{1,18})(?:["\s()]|$)`)
+	namedFlags = lazyregexp.New(`(?i)(?:^|[\s()"])FLAGS\s*(\(.*|NIL)`)
+	namedDate  = lazyregexp.New(`(?i)(?:^|[\s()"])INTERNALDATE\s*"([^"]{1,40})"`)
 )
 
 // searchFetch looks for what is needed by its name. A value that is told twice, and not the same, is
@@ -274,7 +275,7 @@ func searchFetch(text string) fetchItems {
 	return items
 }
 
-func only(pattern *regexp.Regexp, text string) string {
+func only(pattern *lazyregexp.Regexp, text string) string {
 	value := ""
 	for _, found := range pattern.FindAllStringSubmatch(text, -1) {
 		if value != "" && value != found[1] {

@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
 // meaning is what a refusal's text speaks of. A text can speak of several things at once.
@@ -158,7 +159,7 @@ func alert(introduction, text string, typed []string) string {
 }
 
 var (
-	backOffTime  = regexp.MustCompile(`(?i)\b(?:back[ -]?off|retry|again|wait)\b\D{0,30}?(\d{1,8}) *(ms|msecs?|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)?\b`)
+	backOffTime  = lazyregexp.New(`(?i)\b(?:back[ -]?off|retry|again|wait)\b\D{0,30}?(\d{1,8}) *(ms|msecs?|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hours?)?\b`)
 	backOffUnits = map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour}
 )
 

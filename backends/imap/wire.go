@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
+
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
 // client is the library's, and what the server said that the library does not tell.
@@ -182,9 +183,9 @@ func (w *wire) shorten() {
 	w.line, w.cut = append(w.line[:lineHead], w.line[len(w.line)-lineTail:]...), true
 }
 
-var isSearch = regexp.MustCompile(`^(?i)\* +E?SEARCH `)
+var isSearch = lazyregexp.New(`^(?i)\* +E?SEARCH `)
 
-var literalAtEnd = regexp.MustCompile(`~?\{(\d{1,18})\+?\}\r?\n$`)
+var literalAtEnd = lazyregexp.New(`~?\{(\d{1,18})\+?\}\r?\n$`)
 
 // endOfLine decides about a line, whole or up to a literal.
 func (w *wire) endOfLine() {
@@ -267,7 +268,7 @@ func (w *wire) listLine(line []byte, literal int64, announced bool) {
 }
 
 // status is a status response: "* OK [CODE argument] text", tagged or not (RFC 9051 §7.1).
-var status = regexp.MustCompile(`^(\S+) +(?i:(OK|NO|BAD|BYE|PREAUTH))(?: +\[([^\] ]+)(?: +([^\]]*))?\])?(?: +(.*)| *)$`)
+var status = lazyregexp.New(`^(\S+) +(?i:(OK|NO|BAD|BYE|PREAUTH))(?: +\[([^\] ]+)(?: +([^\]]*))?\])?(?: +(.*)| *)$`)
 
 // note says whether a line is a status response, and keeps what is to be known of it.
 func (w *wire) note(line string) bool {

@@ -2,10 +2,10 @@ package probe
 
 import (
 	"errors"
-	"regexp"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 	"github.com/dipylon/dipylon/backends/mail/oauth"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 )
@@ -80,19 +80,19 @@ var codes = map[string]Cause{
 // texts are what servers of providers say, whatever the reply's code; the first that fits counts. Sources: learn.microsoft.com and
 // MC786329 (5.7.139, 5.7.30), MC1093237 (5.7.68), the threads named in the backend for IMAP; Google's SMTP error reference.
 var texts = []struct {
-	pattern *regexp.Regexp
+	pattern *lazyregexp.Regexp
 	cause   Cause
 }{
-	{regexp.MustCompile(`(?i)SmtpClientAuthentication is disabled for the Tenant`), SMTPOffTenant},
-	{regexp.MustCompile(`(?i)SmtpClientAuthentication is disabled for the Mailbox`), SMTPOffMailbox},
-	{regexp.MustCompile(`(?i)\b5\.7\.30\b|basic authentication is (not supported|disabled)|\bBasicAuthBlocked\b`), BasicAuthOff},
-	{regexp.MustCompile(`(?i)\b5\.7\.68\b`), DirectSendOff},
-	{regexp.MustCompile(`(?i)SendAsDenied|\b5\.7\.60\b|\b5\.2\.252\b`), SendAsDenied},
-	{regexp.MustCompile(`(?i)STOREDRV.*logon`), ServicePrincipal},
-	{regexp.MustCompile(`(?i)security defaults|conditional access|locked by your organization`), AccessBlocked},
-	{regexp.MustCompile(`(?i)authenticated but not connected|\b(IMAP|POP3?)\b.{0,30}\b(disabled|not enabled)|not enabled for IMAP`), ProtocolOff},
-	{regexp.MustCompile(`(?i)application-?specific password|app(lication)? password`), AppPassword},
-	{regexp.MustCompile(`(?i)(too many|maximum number of|concurrent|simultaneous) .{0,20}connections?`), ConnectionsOver},
+	{lazyregexp.New(`(?i)SmtpClientAuthentication is disabled for the Tenant`), SMTPOffTenant},
+	{lazyregexp.New(`(?i)SmtpClientAuthentication is disabled for the Mailbox`), SMTPOffMailbox},
+	{lazyregexp.New(`(?i)\b5\.7\.30\b|basic authentication is (not supported|disabled)|\bBasicAuthBlocked\b`), BasicAuthOff},
+	{lazyregexp.New(`(?i)\b5\.7\.68\b`), DirectSendOff},
+	{lazyregexp.New(`(?i)SendAsDenied|\b5\.7\.60\b|\b5\.2\.252\b`), SendAsDenied},
+	{lazyregexp.New(`(?i)STOREDRV.*logon`), ServicePrincipal},
+	{lazyregexp.New(`(?i)security defaults|conditional access|locked by your organization`), AccessBlocked},
+	{lazyregexp.New(`(?i)authenticated but not connected|\b(IMAP|POP3?)\b.{0,30}\b(disabled|not enabled)|not enabled for IMAP`), ProtocolOff},
+	{lazyregexp.New(`(?i)application-?specific password|app(lication)? password`), AppPassword},
+	{lazyregexp.New(`(?i)(too many|maximum number of|concurrent|simultaneous) .{0,20}connections?`), ConnectionsOver},
 }
 
 // ByText finds the cause in what a server says.

@@ -2,14 +2,14 @@ package storetest
 
 import (
 	"context"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
-var causeForm = regexp.MustCompile(`^[a-z0-9-]{0,64}$`)
+var causeForm = lazyregexp.New(`^[a-z0-9-]{0,64}$`)
 
 var examineCases = []testcase{
 	{"healthy", []need{examiner, reader, password, feed}, func(t *trial) {

@@ -42,7 +42,7 @@ func Run(t *testing.T, target Target) {
 		t.Fatal(err)
 	}
 	defer s.close(t)
-	for _, g := range groups {
+	for _, g := range groups() {
 		t.Run(g.name, func(t *testing.T) {
 			for _, c := range g.cases {
 				if why, _ := reasonOf(s.lacks(c)); why != "" {
@@ -78,7 +78,7 @@ func Check(ctx context.Context, target Target, report func(Result)) error {
 	if err != nil {
 		return err
 	}
-	for _, g := range groups {
+	for _, g := range groups() {
 		for _, c := range g.cases {
 			if ctx.Err() != nil {
 				return errors.Join(ctx.Err(), s.end())
@@ -101,7 +101,7 @@ func Check(ctx context.Context, target Target, report func(Result)) error {
 // Names are the names of all cases, group/name, in the order in which they run.
 func Names() []string {
 	var all []string
-	for _, g := range groups {
+	for _, g := range groups() {
 		for _, c := range g.cases {
 			all = append(all, g.name+"/"+c.name)
 		}
@@ -121,27 +121,30 @@ type testcase struct {
 	run   func(*trial)
 }
 
-// groups is the whole suite. A case that leaves damage behind stands last.
-var groups = []group{
-	{"describe", describeCases},
-	{"configure", configureCases},
-	{"health", healthCases},
-	{"login", loginCases},
-	{"maildrop", slices.Concat(listCases, idCases, fetchCases, manyCases, measureCases, readingCases, sessionCases, flowCases)},
-	{"remove", removeCases},
-	{"mark", markCases},
-	{"receiver", slices.Concat(resolveCases, directoryCases, deliverCases, contentCases(), keyCases, lifetimeCases)},
-	{"sender", slices.Concat(senderCases, sendingCases)},
-	{"outbox", outboxCases},
-	{"watcher", watcherCases},
-	{"sendrights", sendRightsCases},
-	{"examine", examineCases},
-	{"authenticator", authenticatorCases},
-	{"process", processCases},
-	{"concurrency", concurrencyCases},
-	{"hygiene", hygieneCases},
-	{"close", closeCases},
-}
+// groups is the whole suite. A case that leaves damage behind stands last. It is made when it is asked for: the samples of
+// content have half a megabyte, and the suite is in a binary that seldom runs it.
+var groups = sync.OnceValue(func() []group {
+	return []group{
+		{"describe", describeCases},
+		{"configure", configureCases},
+		{"health", healthCases},
+		{"login", loginCases},
+		{"maildrop", slices.Concat(listCases, idCases, fetchCases, manyCases, measureCases, readingCases, sessionCases, flowCases)},
+		{"remove", removeCases},
+		{"mark", markCases},
+		{"receiver", slices.Concat(resolveCases, directoryCases, deliverCases, contentCases(), keyCases, lifetimeCases)},
+		{"sender", slices.Concat(senderCases, sendingCases)},
+		{"outbox", outboxCases},
+		{"watcher", watcherCases},
+		{"sendrights", sendRightsCases},
+		{"examine", examineCases},
+		{"authenticator", authenticatorCases},
+		{"process", processCases},
+		{"concurrency", concurrencyCases},
+		{"hygiene", hygieneCases},
+		{"close", closeCases},
+	}
+})
 
 // suite is one run against one store.
 type suite struct {

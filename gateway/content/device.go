@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"mime"
 	"net/mail"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/header"
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
 // KeepFrom says where the From goes that a device has written and that another one takes the place of.
@@ -261,7 +261,7 @@ func (d DeviceMail) dropBadDate(h *header.Header) {
 }
 
 // goodMessageID is one in ASCII (RFC 5322 §3.6.4), with the right-hand sides that programs write.
-var goodMessageID = regexp.MustCompile(`^<[^<>\s@\x00-\x20\x7f]+@[^<>\s@\x00-\x20\x7f]+>$`)
+var goodMessageID = lazyregexp.New(`^<[^<>\s@\x00-\x20\x7f]+@[^<>\s@\x00-\x20\x7f]+>$`)
 
 func dropBadMessageID(h *header.Header) {
 	ids := h.All("Message-ID")

@@ -3,10 +3,10 @@ package content
 import (
 	"errors"
 	"mime"
-	"regexp"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
 // errLoose says that no reading of a field is surely the account's.
@@ -62,10 +62,10 @@ func unticked(token string) string {
 }
 
 // encodedWord is one (RFC 2047 §2) whose text is all that can have an at sign.
-var encodedWord = regexp.MustCompile(`=\?[^?@]*\?[bBqQ]\?[^?]*\?=`)
+var encodedWord = lazyregexp.New(`=\?[^?@]*\?[bBqQ]\?[^?]*\?=`)
 
 // innermostComment is a comment without one in it, for who knows of no quotes.
-var innermostComment = regexp.MustCompile(`\([^()]*\)`)
+var innermostComment = lazyregexp.New(`\([^()]*\)`)
 
 // commentsDeepest is how deep comments may lie in one another; people write none in another.
 const commentsDeepest = 4

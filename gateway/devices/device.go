@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"golang.org/x/text/encoding/ianaindex"
 
 	"github.com/dipylon/dipylon/backends/mail/address"
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 	"github.com/dipylon/dipylon/gateway/content"
 )
 
@@ -98,7 +98,7 @@ const (
 	Submission = "submission"
 )
 
-var goodName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+var goodName = lazyregexp.New(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 
 const (
 	wordsMost   = 200 // octets of a text for people
@@ -241,7 +241,7 @@ func small(n netip.Prefix) bool {
 	return slices.ContainsFunc(private, func(p netip.Prefix) bool { return p.Bits() <= n.Bits() && p.Contains(n.Addr()) })
 }
 
-var goodFingerprint = regexp.MustCompile(`^[0-9a-f]{64}$`)
+var goodFingerprint = lazyregexp.New(`^[0-9a-f]{64}$`)
 
 func (c *Certificate) check(now time.Time) error {
 	c.Fingerprint = strings.ToLower(strings.ReplaceAll(c.Fingerprint, ":", ""))

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 	"github.com/dipylon/dipylon/plugins/host"
 )
 
@@ -137,8 +137,8 @@ func before(indent string, mark int) string {
 
 var (
 	// plainKey is a key that means itself in YAML, and plainValue a value that does.
-	plainKey   = regexp.MustCompile(`^[A-Za-z0-9_](?:[-A-Za-z0-9_/\[\]*]*[-A-Za-z0-9_/\]*])?$`)
-	plainValue = regexp.MustCompile(`^(?:-?[A-Za-z0-9_./]|\+)[^ :#{}\[\],&*!|>'"%@\x60\\]*$`)
+	plainKey   = lazyregexp.New(`^[A-Za-z0-9_](?:[-A-Za-z0-9_/\[\]*]*[-A-Za-z0-9_/\]*])?$`)
+	plainValue = lazyregexp.New(`^(?:-?[A-Za-z0-9_./]|\+)[^ :#{}\[\],&*!|>'"%@\x60\\]*$`)
 )
 
 // nameOf is a key; one that is free has an example.

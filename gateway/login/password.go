@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/argon2id"
 	"github.com/dipylon/dipylon/backends/mail/fold"
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
 // AppPassword is an application password of the gateway's own: one that somebody has for one
@@ -76,7 +76,7 @@ const scramIterations = 15_000
 
 // appPasswordForm is what application passwords look like, and passwords that people think of
 // do not.
-var appPasswordForm = regexp.MustCompile(`^[a-z2-7]{5}(-[a-z2-7]{5}){4}$`)
+var appPasswordForm = lazyregexp.New(`^[a-z2-7]{5}(-[a-z2-7]{5}){4}$`)
 
 // idOf is the id that a text begins with, if it is an application password.
 func idOf(text []byte) string {

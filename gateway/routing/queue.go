@@ -7,13 +7,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 	"github.com/dipylon/dipylon/gateway/events"
 	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/receivers"
@@ -118,7 +118,7 @@ func encapsulated(box address.Mailbox) bool {
 
 // wrapped is IMCEA, a type of addresses, a hyphen, and an address of that type. What has the type EX is
 // within the organisation that reads it, and replies to old messages go there.
-var wrapped = regexp.MustCompile(`(?i)^imcea(?:[a-df-z0-9]|e[a-wyz0-9]|ex[a-z0-9])[a-z0-9]*-.`)
+var wrapped = lazyregexp.New(`(?i)^imcea(?:[a-df-z0-9]|e[a-wyz0-9]|ex[a-z0-9])[a-z0-9]*-.`)
 
 // settle is the reply to the client where there is a queue: what is left over is the queue's, and nobody is
 // left without a copy untold.

@@ -2,9 +2,9 @@ package host
 
 import (
 	"bytes"
-	"regexp"
 	"strings"
 
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
 )
 
@@ -57,11 +57,11 @@ func (r *recent) words() string {
 
 // causeLine is how the runtimes of common languages begin to tell why they end: Go ("panic: "),
 // Node ("TypeError: "), Java ("Exception in thread"), .NET, Rust, Ruby. Python's stands last.
-var causeLine = regexp.MustCompile(`^(panic: |fatal error: |Exception in thread |Unhandled [Ee]xception|Uncaught |thread '.*' panicked|` +
+var causeLine = lazyregexp.New(`^(panic: |fatal error: |Exception in thread |Unhandled [Ee]xception|Uncaught |thread '.*' panicked|` +
 	`(\w+[.:])*\w*(Error|Exception)\b( \[\w+\])?(:|$)|(ERROR|FATAL|Error|error|fatal)\b[:\s])`)
 
 // frameLine is a line of a stack.
-var frameLine = regexp.MustCompile(`^\s+|^goroutine \d|^\S+\(.*\)$|^created by `)
+var frameLine = lazyregexp.New(`^\s+|^goroutine \d|^\S+\(.*\)$|^created by `)
 
 // causeOf is the first line that tells the cause of the last crash: what stands before the
 // frames that the last lines belong to. -1: there is none.

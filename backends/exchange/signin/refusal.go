@@ -4,11 +4,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
 // Why a server refuses a login that has the right password, as far as anybody can tell.
@@ -77,7 +77,7 @@ var statuses = map[uint32]status{
 	0x80090346: {backends.Permanent, "SEC_E_BAD_BINDINGS", false},
 }
 
-var hexadecimal = regexp.MustCompile(`(?i)\b(?:0x)?([89c][0-9a-f]{7})\b`)
+var hexadecimal = lazyregexp.New(`(?i)\b(?:0x)?([89c][0-9a-f]{7})\b`)
 
 // windowsStatus finds a status in a refusal: IIS shows it where it shows errors in detail, and proxies in fields of their own. An
 // administrator sees what it says; of who asks it is a stranger's, so that it can only make a refusal more precise.

@@ -6,12 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
 // Kind is why there is no token.
@@ -137,14 +138,14 @@ var aadsts = map[string]Kind{
 
 // descriptions are what Google says beside a code that has many causes.
 var descriptions = []struct {
-	pattern *regexp.Regexp
+	pattern *lazyregexp.Regexp
 	kind    Kind
 }{
-	{regexp.MustCompile(`(?i)iat and exp|reasonable timeframe`), ClockWrong},
-	{regexp.MustCompile(`(?i)invalid jwt signature`), CertificateWrong},
-	{regexp.MustCompile(`(?i)invalid email or user id|account not found`), AccountUnknown},
-	{regexp.MustCompile(`(?i)(account|user).{0,20}(disabled|deleted|suspended)`), AccountDisabled},
-	{regexp.MustCompile(`(?i)not authorized for any of the scopes`), ConsentMissing},
+	{lazyregexp.New(`(?i)iat and exp|reasonable timeframe`), ClockWrong},
+	{lazyregexp.New(`(?i)invalid jwt signature`), CertificateWrong},
+	{lazyregexp.New(`(?i)invalid email or user id|account not found`), AccountUnknown},
+	{lazyregexp.New(`(?i)(account|user).{0,20}(disabled|deleted|suspended)`), AccountDisabled},
+	{lazyregexp.New(`(?i)not authorized for any of the scopes`), ConsentMissing},
 }
 
 // codes are those of RFC 6749 §5.2, RFC 8628 §3.5 and of OpenID Connect, where nothing says it better.
@@ -157,9 +158,9 @@ var codes = map[string]Kind{
 }
 
 var (
-	aadstsCode = regexp.MustCompile(`\bAADSTS(\d{4,10})\b`)
-	plainCode  = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
-	looksToken = regexp.MustCompile(`[A-Za-z0-9_~+/=-]{40,}(\.[A-Za-z0-9_~+/=-]+)*`)
+	aadstsCode = lazyregexp.New(`\bAADSTS(\d{4,10})\b`)
+	plainCode  = lazyregexp.New(`^[A-Za-z0-9_.-]{1,64}$`)
+	looksToken = lazyregexp.New(`[A-Za-z0-9_~+/=-]{40,}(\.[A-Za-z0-9_~+/=-]+)*`)
 )
 
 // failed makes an error of what came of a request. secrets are what it had in it.

@@ -4,11 +4,12 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 )
 
 // limits on what a server may say.
@@ -34,7 +35,7 @@ func (e *ReplyError) Error() string {
 }
 
 // enhancedCode is an enhanced status code (RFC 3463 §2) at a line's start.
-var enhancedCode = regexp.MustCompile(`^[245]\.(?:0|[1-9][0-9]{0,2})\.(?:0|[1-9][0-9]{0,2})$`)
+var enhancedCode = lazyregexp.New(`^[245]\.(?:0|[1-9][0-9]{0,2})\.(?:0|[1-9][0-9]{0,2})$`)
 
 // Enhanced takes the enhanced status code off a reply, which has it in each of its lines
 // (RFC 2034 §4). It is empty where there is none; the text is one line.
@@ -99,7 +100,7 @@ func ForNumber(code, text string) bool {
 
 // throttleWords are how servers say that they get too much, where the code does not: Exchange Online has "sender thread limit
 // exceeded" (432 4.3.2), "submission rate … exceeded the configured limit" (421 4.4.2) and "server busy" (451 4.7.500).
-var throttleWords = regexp.MustCompile(`(?i)\b(thread|rate|connection|connections|message|messages|sending|login|concurrent|daily|hourly)s?\b.{0,60}\b(limit|limits|exceed|exceeded)\b|\bthrottl|\btoo (many|fast|frequent)|\bserver (is )?(too )?busy\b|\bslow down\b|\brate.?limit`)
+var throttleWords = lazyregexp.New(`(?i)\b(thread|rate|connection|connections|message|messages|sending|login|concurrent|daily|hourly)s?\b.{0,60}\b(limit|limits|exceed|exceeded)\b|\bthrottl|\btoo (many|fast|frequent)|\bserver (is )?(too )?busy\b|\bslow down\b|\brate.?limit`)
 
 // Throttles says whether a refusal that passes is for the gateway as a client, which sends too much, and not for a message or
 // its recipient: X.4.5 (RFC 3463 §3.5), or words to that effect.

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 	"github.com/dipylon/dipylon/backends/mapi"
 )
 
@@ -57,7 +57,7 @@ var (
 	tnefBegins     = []byte{0x78, 0x9F, 0x3E, 0x22}
 	compoundBegins = []byte{0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1}
 	// headerBegins is a header field, or the line that mbox files and some programs put in front (RFC 4155).
-	headerBegins = regexp.MustCompile(`\A(?:From |[!-9;-~]{1,76}[ \t]*:)`)
+	headerBegins = lazyregexp.New(`\A(?:From |[!-9;-~]{1,76}[ \t]*:)`)
 )
 
 // Detect returns the format of a message that begins with head.

@@ -2,9 +2,9 @@ package convert
 
 import (
 	"math"
-	"regexp"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
 )
 
@@ -22,7 +22,7 @@ func MetricsToProto(metrics []backends.Metric) (all []*pb.Metric) {
 	return all
 }
 
-var metricName = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+var metricName = lazyregexp.New(`^[a-z][a-z0-9_]{0,63}$`)
 
 // MetricsFromProto reads metrics. One that is odd is left out, and so is what is too much.
 func MetricsFromProto(all []*pb.Metric) (metrics []backends.Metric) {

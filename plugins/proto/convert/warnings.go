@@ -1,9 +1,8 @@
 package convert
 
 import (
-	"regexp"
-
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/lazyregexp"
 	pb "github.com/dipylon/dipylon/plugins/proto/dipylon/store/v2"
 )
 
@@ -21,7 +20,7 @@ func WarningsToProto(warnings []backends.Warning) (all []*pb.Warning) {
 	return all
 }
 
-var warningName = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
+var warningName = lazyregexp.New(`^[a-z0-9-]{1,64}$`)
 
 // WarningsFromProto reads warnings. One that is odd is left out, and so is what is too much.
 func WarningsFromProto(all []*pb.Warning) (warnings []backends.Warning) {
