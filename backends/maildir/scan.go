@@ -119,7 +119,22 @@ func (f folder) records() (listing, error) {
 		return nil, err
 	}
 	l := make(listing, 0, len(fresh)+len(cur))
-	return l.add(fresh, false).add(cur, true), nil
+	return l.add(together(fresh), false).add(together(cur), true), nil
+}
+
+// namesTogether is how many names of a folder are kept as one string.
+const namesTogether = 1024
+
+// together makes names parts of a few strings. A session keeps the names of its folder, and most sessions are idle: each
+// name by itself would be an object that the collector visits, with gaps around it in memory.
+func together(names []string) []string {
+	for some := range slices.Chunk(names, namesTogether) {
+		all := strings.Join(some, "")
+		for i, name := range some {
+			some[i], all = all[:len(name)], all[len(name):]
+		}
+	}
+	return names
 }
 
 func (l listing) add(names []string, cur bool) listing {
