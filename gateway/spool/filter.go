@@ -13,8 +13,11 @@ type Filter struct {
 	Key         string // of the message
 	Destination string
 	Address     string // of the recipient
-	Sender      string // of the message, its reverse-path; [NullSender] is the null one
-	States      []State
+	// Domain is that of the recipient, in lower-case A-labels; Below has those of the domains below it meant, too.
+	Domain string
+	Below  bool
+	Sender string // of the message, its reverse-path; [NullSender] is the null one
+	States []State
 }
 
 // NullSender is the null reverse-path in a [Filter].
@@ -28,6 +31,9 @@ func senderBegins(sender string) string {
 	text, _ := json.Marshal(sender) // a text is never refused
 	return `{"envelope":{"From":` + string(text) + `,`
 }
+
+// likes has text stand for itself in a pattern of LIKE.
+var likes = strings.NewReplacer(`\`, `\\`, "%", `\%`, "_", `\_`)
 
 // where is the filter as a condition on spool_recipients, behind other parameters; scanned is in front of
 // columns.
@@ -48,6 +54,15 @@ func (f Filter) where(scanned string, args ...any) (condition string, all []any)
 	}
 	if f.Address != "" {
 		add("address = $?", f.Address)
+	}
+	if f.Domain != "" {
+		name := likes.Replace(f.Domain)
+		add(`(address LIKE $? ESCAPE '\'`, "%@"+name)
+		if f.Below {
+			add(`address LIKE $? ESCAPE '\'`, "%."+name)
+			parts = append(parts[:len(parts)-2], strings.Join(parts[len(parts)-2:], " OR "))
+		}
+		parts[len(parts)-1] += ")"
 	}
 	if f.Sender != "" {
 		// One envelope that cannot be read would end a query that looks into JSON.

@@ -63,7 +63,8 @@ func (s *Spool) Release(ctx context.Context, f Filter, from Place) (Handled, err
 	}})
 }
 
-// Retry lets recipients that wait be tried now, and ends the back-off of their destinations.
+// Retry lets recipients that wait be tried now, and ends the back-off of their destinations. Their mail counts as asked for:
+// see [Spool.Asked].
 func (s *Spool) Retry(ctx context.Context, f Filter, from Place) (Handled, error) {
 	return s.change(ctx, f, from, handling{only: "due IS NOT NULL", lift: true, each: func(tx *state.Tx, m *meant) (bool, error) {
 		m.claimable = true
@@ -126,7 +127,7 @@ type meant struct {
 type handling struct {
 	only string // a condition on the recipients that it is for
 	each func(*state.Tx, *meant) (changed bool, err error)
-	lift bool // their destinations are not backed off any more
+	lift bool // their destinations are not backed off any more, and were asked for
 }
 
 // change carries out one step of what an administrator wants. What is meant is looked for first, beside
@@ -197,7 +198,7 @@ func (c *step) write(tx *state.Tx) error {
 	}
 	c.claimable = earliest(c.claimable)
 	if c.handling.lift {
-		if err := lift(tx, c.claimable); err != nil {
+		if err := errors.Join(lift(tx, c.claimable), noteAsked(tx, c.claimable)); err != nil {
 			return err
 		}
 	}

@@ -31,9 +31,9 @@ func (s *Spool) sweep(ctx context.Context) {
 }
 
 func (s *Spool) sweepOnce(ctx context.Context) {
-	steps := []func(context.Context) error{s.sweepFiles, s.checkFiles, s.sweepChunks, s.sweepStrays, s.sweepRemembered}
+	steps := []func(context.Context) error{s.sweepFiles, s.checkFiles, s.sweepChunks, s.sweepStrays, s.sweepRemembered, s.sweepAsked}
 	if s.db.Shared() {
-		steps = []func(context.Context) error{s.sweepChunks, s.sweepStrays, s.sweepRemembered}
+		steps = []func(context.Context) error{s.sweepChunks, s.sweepStrays, s.sweepRemembered, s.sweepAsked}
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil && ctx.Err() == nil {
