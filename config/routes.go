@@ -82,6 +82,9 @@ type Route struct {
 	RecipientsPerDay int `yaml:"recipients_per_day,omitempty" min:"1" max:"100000000"`
 	// RecipientsPerMessage are those that one message leaves with: what has more leaves in parts. 0: any number.
 	RecipientsPerMessage int `yaml:"recipients_per_message,omitempty" min:"1" max:"100000"`
+	// When is when mail leaves: now, or once somebody asks for it; empty: now. ETRN is who may ask by that command; nil: nobody.
+	When string  `yaml:"when,omitempty" enum:"now asked"`
+	ETRN *Askers `yaml:"etrn,omitempty"`
 	// Text is what clients are told by reject.
 	Text string `yaml:"text,omitempty"`
 }
@@ -168,6 +171,7 @@ func (d *decoder) routes(c *Config) {
 		}
 		d.routeOAuth(at, r, c)
 		d.routeLimits(at, r)
+		d.askedFor(at, r, c)
 		d.rewriting(at, r, c)
 		d.winmail(at, r)
 		d.form(at, r)

@@ -165,11 +165,19 @@ func messageLines(out io.Writer) func([]queue.Message) error {
 		for _, m := range all {
 			for _, r := range m.Recipients {
 				fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", m.ID, r.State, printable(r.Destination), senderText(m.Sender),
-					printable(r.Address), r.Attempts, timeText(r.Due), some(printable(lastText(r.Last)), "-"))
+					printable(r.Address), r.Attempts, nextText(r), some(printable(lastText(r.Last)), "-"))
 			}
 		}
 		return table.Flush()
 	}
+}
+
+// nextText is when a recipient is tried.
+func nextText(r queue.Recipient) string {
+	if r.Due.IsZero() && r.Why != "" {
+		return "when asked for"
+	}
+	return timeText(r.Due)
 }
 
 // lastMost bounds what a table has of another server's text, in octets.

@@ -48,7 +48,7 @@ Statuses: 0 there is a way, 1 there is none, or the mail is rejected or refused,
 				}
 				told := routeOf(found, box)
 				if told.Kind == "store" || found.Route != nil && found.Kind.Sends() {
-					told.Waits = server.WhyKept(cfg, told.Destination)
+					told.Waits = cmp.Or(server.WhyKept(cfg, told.Destination), server.WhyUnasked(found.Route))
 				}
 				if told.Kind != "store" && !manage.MaySendTo(cfg, sender, box) {
 					told.Refused = "the policy of " + sender + " does not let it send there (send_to)"
@@ -103,6 +103,8 @@ type wayLines struct {
 	Text                 string `json:"text,omitempty"`
 	Waits                string `json:"waits,omitempty"`   // why mail stays in the queue
 	Refused              string `json:"refused,omitempty"` // why this sender's mail is not taken
+	// Askers are the networks and accounts that may ask for it by ETRN.
+	Askers []string `json:"etrn,omitempty"`
 }
 
 func routeOf(e route.Explanation, to address.Mailbox) wayLines {
@@ -129,6 +131,10 @@ func routeOf(e route.Explanation, to address.Mailbox) wayLines {
 				w.Winmail = "make"
 			}
 		}
+		for _, n := range e.Askers.Networks {
+			w.Askers = append(w.Askers, n.String())
+		}
+		w.Askers = append(w.Askers, e.Askers.Accounts...)
 		w.Connections, w.PerMinute, w.RecipientsPerDay = e.Connections, e.PerMinute, e.Route.RecipientsPerDay
 		w.RecipientsPerMessage = e.Route.RecipientsPerMessage
 		if e.Kind == route.MX || len(e.Hosts) > 0 {
@@ -220,6 +226,7 @@ func (w wayLines) print(out io.Writer) error {
 	}
 	line("waits", w.Waits)
 	line("refused", w.Refused)
+	line("ETRN by", strings.Join(w.Askers, ", "))
 	if w.Kind == "reject" {
 		line("text", cmp.Or(w.Text, "-"))
 	}

@@ -88,7 +88,7 @@ func openDatabase(ctx context.Context, cfg *config.Config, changes bool) (q queu
 		end()
 		return errors.Join(s.Close(), db.Close())
 	}
-	return &queue.Spool{Spool: s, Ways: ways, Log: log, Waits: server.WhyWaiting(cfg, ways.Routes(), db)}, closing, nil
+	return &queue.Spool{Spool: s, Ways: ways, Log: log, Waits: server.WhyWaiting(cfg, ways.Routes(), db, s)}, closing, nil
 }
 
 func lockFolder(folder string) (*server.StateLock, error) {

@@ -35,10 +35,15 @@ type Spool struct {
 type Waits struct {
 	Why   string
 	Until time.Time // zero: that is not known
+	// Unasked says that it waits until somebody asks for it, which nobody knows the time of.
+	Unasked bool
 }
 
-// due is when mail is tried that is due at a time; zero: it is not.
+// due is when mail is tried that is due at a time; zero: it is not, or nobody knows.
 func (w Waits) due(at time.Time) time.Time {
+	if w.Unasked {
+		return time.Time{}
+	}
 	if at.IsZero() || w.Until.Before(at) {
 		return at
 	}

@@ -29,13 +29,14 @@ type destination struct {
 	rate        *rate
 	out         bool // given out: there may be more to claim
 	backlog     []Claimed
-	connections int  // that there are, or that are being opened
-	leaving     int  // those of them that were told to end
-	busy        int  // those of them that have a message
-	open        int  // those of them that are up
-	row         int  // connections that were lost in a row, each with a message of its own
-	putOff      int  // messages in a row of which nobody's copy was taken, for too much
-	probing     bool // it tries, with one message at a time, whether what it has in common with others works again
+	connections int       // that there are, or that are being opened
+	leaving     int       // those of them that were told to end
+	busy        int       // those of them that have a message
+	open        int       // those of them that are up
+	row         int       // connections that were lost in a row, each with a message of its own
+	carried     time.Time // when a message last got through
+	putOff      int       // messages in a row of which nobody's copy was taken, for too much
+	probing     bool      // it tries, with one message at a time, whether what it has in common with others works again
 }
 
 // report is what a connection tells its destination.
@@ -192,7 +193,7 @@ const (
 // claim takes what is due, as much as keeps the connections busy.
 func (d *destination) claim() {
 	for d.out && d.stopping.Err() == nil && len(d.backlog) < d.allowed() {
-		if d.kept() || d.waitsForCommon() {
+		if d.kept() || d.waitsForCommon() || d.waitsForAsker() {
 			return
 		}
 		want, again := d.rate.take(min(2*d.allowed()-len(d.backlog), claimMost), d.r.Now())
@@ -303,7 +304,7 @@ func (d *destination) adapt(v verdict) {
 		d.putOff++
 	case v.action != backends.ActionDelayed:
 		d.window.grow()
-		d.putOff = 0
+		d.putOff, d.carried = 0, d.r.Now()
 	}
 }
 
@@ -370,7 +371,7 @@ func (d *destination) backOff(v verdict, now time.Time) (until time.Time, sweep 
 		if v.overDay {
 			return v.wait
 		}
-		return max(d.r.backoff(d.route.Kind, failures), v.wait)
+		return max(d.r.backoff(d.route, failures), v.wait)
 	}, now)
 	d.r.observe(Event{Kind: BackedOff, Class: d.route.Kind})
 	d.r.Log.Warn().Err(v.cause).Str("destination", d.name).Str("enhanced", v.code).Time("until", until).Msg("the destination is left alone for a while")

@@ -65,6 +65,8 @@ type Relay struct {
 	Gate *Gate
 	// Opening opens TNEF before stores get a message [it stays as it is].
 	Opening *receivers.Opening
+	// Asked is when somebody has last asked for the mail of a destination that waits for that ([Route.Asked]), by Now [nobody has].
+	Asked func(ctx context.Context, destination string) (time.Time, error)
 	// Quota counts the recipients of a day, where they are bounded [nobody does, and they are not].
 	Quota Quota
 	// Cut ends the grace before its time; nil: nothing does.

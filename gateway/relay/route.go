@@ -75,6 +75,8 @@ type Route struct {
 	// Where that fails all of them wait, and one message of one of them tries whether it works again. Empty: there is nothing
 	// of the kind.
 	Common string
+	// Asked has mail wait until somebody asks for it ([Relay.Asked]). Of all but [Store].
+	Asked bool
 	// Limits are those of the destination. What is zero is as [Relay.Limits] has it.
 	Limits Limits
 }

@@ -65,8 +65,11 @@ var soon = []time.Duration{30 * time.Second, time.Minute, 5 * time.Minute, 15 * 
 const backoffMost = time.Hour
 
 // backoff is how long a destination is left alone after so many failures in a row, of which the first is 0.
-func (r *Relay) backoff(kind Kind, failures int) time.Duration {
-	if kind == Store || kind == LMTP || kind == Transport {
+func (r *Relay) backoff(route Route, failures int) time.Duration {
+	switch {
+	case route.Asked: // whoever has asked is there, and its server may take a moment
+		return min(r.near(failures), time.Minute)
+	case route.Kind == Store, route.Kind == LMTP, route.Kind == Transport:
 		return r.near(failures)
 	}
 	return min(after(r.Schedules.Normal.Retries, failures), backoffMost)

@@ -21,7 +21,10 @@ type settlement struct {
 	// The message's attempts are not counted, but for the one that was tried.
 	whole, tried bool
 	until        time.Time
-	class        Kind
+	// unasked says that nothing was tried, as nobody has asked for the mail: it waits until its time is over, or its sender
+	// is to be told that it takes longer.
+	unasked bool
+	class   Kind
 
 	now       time.Time
 	outcomes  []spool.Outcome
@@ -93,8 +96,13 @@ func (r *Relay) later(s *settlement, o *spool.Outcome, v *verdict, p spool.Pendi
 	if tell := s.c.Received.Add(schedule.Delay); !o.Delayed && !p.Last.Delayed && tell.Before(expires) {
 		s.next = tell
 	}
-	if s.whole {
-		o.Until = s.until
+	if s.whole || s.unasked {
+		if o.Until = s.until; s.unasked {
+			o.Until = s.next
+			if again := s.now.Add(sweepAgain); again.Before(s.next) {
+				o.Until = again // the route may be another one by then
+			}
+		}
 		if !s.tried && !o.Delayed {
 			o.At = time.Time{}
 		}

@@ -109,6 +109,9 @@ type Route struct {
 	RecipientsPerMessage int
 	// Text is what a client that is refused is told.
 	Text string
+	// Asked has mail wait until somebody asks for it. Askers are who may by ETRN; nobody else is told of the route.
+	Asked  bool
+	Askers Askers
 }
 
 // Form is how messages are written for a domain whose readers are old or odd, by the words of the configuration. Empty: as they came.
@@ -179,6 +182,8 @@ func (r *Route) check() error {
 		return errors.New("hosts are for smtp and lmtp, which need at least one")
 	case (r.Kind == Transport) != (r.Store != "") || r.Kind == Transport && r.User == "":
 		return errors.New("a store, and a user, are for transport, which needs both")
+	case (r.Asked || r.Askers.Any()) && (r.perMailbox() || !r.Kind.Sends()):
+		return errors.New("mail can be asked for that goes by mx, smtp or lmtp, and not as each sender")
 	case r.Kind != Transport && (r.User != "" || r.External) && (r.TLS.Policy == smtpclient.Opportunistic || len(r.Hosts) == 0):
 		return errors.New("a login needs hosts and TLS that is required")
 	}

@@ -9,7 +9,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends/mail/address"
-	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
 
@@ -33,14 +32,7 @@ type mxSession struct {
 	conn    smtp.Conn
 	log     zerolog.Logger
 	current *transaction
-}
-
-// Mechanisms implements [smtp.Session]: an MX has no accounts.
-func (s *mxSession) Mechanisms() []string { return nil }
-
-// Authenticate implements [smtp.Session].
-func (s *mxSession) Authenticate(context.Context, string) (sasl.Exchange[sasl.Accepted], error) {
-	return nil, &smtp.Error{Code: 502, Enhanced: "5.5.1", Text: "command not implemented: authenticate on the submission port"}
+	who     *identity // the account that has logged in to ask for mail; nil: none has
 }
 
 // Mail implements [smtp.Session].

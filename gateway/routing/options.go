@@ -8,6 +8,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/backends/mail/header"
+	"github.com/dipylon/dipylon/gateway/dequeue"
 	"github.com/dipylon/dipylon/gateway/devices"
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/policy"
@@ -51,6 +52,8 @@ type Options struct {
 	PassesOut func() bool
 	// Relays says whether an MX takes mail for others' domains from a client at an address [from nobody].
 	Relays func(netip.Addr) bool
+	// Dequeue starts mail that waits until it is asked for, by clients of an MX. One is shared by all listeners [nobody asks].
+	Dequeue *dequeue.Dequeuer
 	// Confirmed is shared by all listeners [nothing is remembered].
 	Confirmed *Confirmed
 	// Buffers are where messages on their way are held [those of buffer.Options].

@@ -105,20 +105,25 @@ func (s *submissionSession) Authenticate(ctx context.Context, mechanism string) 
 		return nil, errNoTLS
 	}
 	s.failed = true // until it has succeeded
-	inner, err := s.o.Authenticator.Begin(ctx, s, mechanism)
+	return begin(ctx, s.o.Authenticator, s, mechanism, s.leave)
+}
+
+// begin begins an exchange; leave forgets who was let in.
+func begin(ctx context.Context, a *login.Authenticator, client login.Client, mechanism string, leave func()) (sasl.Exchange[sasl.Accepted], error) {
+	inner, err := a.Begin(ctx, client, mechanism)
 	if errors.Is(err, login.ErrMechanism) {
 		return nil, errMechanism
 	}
 	if err != nil {
 		return nil, replies.SMTPLogin(err)
 	}
-	return &exchange{session: s, inner: inner}, nil
+	return &exchange{leave: leave, inner: inner}, nil
 }
 
 type exchange struct {
-	session *submissionSession
-	inner   sasl.Exchange[sasl.Accepted]
-	done    bool
+	leave func()
+	inner sasl.Exchange[sasl.Accepted]
+	done  bool
 }
 
 // Next implements [sasl.Exchange].
@@ -138,7 +143,7 @@ func (e *exchange) Next(ctx context.Context, response []byte) ([]byte, *sasl.Acc
 // even if Enter was called, and may try again.
 func (e *exchange) Close() error {
 	if !e.done {
-		e.session.leave()
+		e.leave()
 	}
 	return e.inner.Close()
 }
@@ -150,19 +155,25 @@ func (s *submissionSession) Protocol() string { return cmp.Or(s.o.Protocol, "sub
 func (s *submissionSession) Peer() backends.Peer { return peerOf(s.conn, "submission") }
 
 // TLS implements [login.Client].
-func (s *submissionSession) TLS() *tls.ConnectionState {
-	if s.conn.TLS == nil {
-		return nil
-	}
-	return s.conn.TLS()
-}
+func (s *submissionSession) TLS() *tls.ConnectionState { return tlsOf(s.conn) }
 
 // ServerCertificate implements [login.Client].
-func (s *submissionSession) ServerCertificate() []byte {
-	if s.conn.Certificate == nil {
+func (s *submissionSession) ServerCertificate() []byte { return certificateOf(s.conn) }
+
+// tlsOf is the state of a connection's TLS; nil: there is none.
+func tlsOf(conn smtp.Conn) *tls.ConnectionState {
+	if conn.TLS == nil {
 		return nil
 	}
-	return s.conn.Certificate()
+	return conn.TLS()
+}
+
+// certificateOf is the server's certificate that a connection's TLS was made with; nil: it is not known.
+func certificateOf(conn smtp.Conn) []byte {
+	if conn.Certificate == nil {
+		return nil
+	}
+	return conn.Certificate()
 }
 
 // Enter implements [login.Client]: the store verifies the credential, unless it has conducted the

@@ -71,7 +71,7 @@ func (g *Server) newEngine(s shape, implicitTLS bool, tlsConfig *tls.Config) eng
 	case config.ProtocolSMTP:
 		e := g.newSMTP(s, log, tlsConfig)
 		o := g.routingOptions(s, log)
-		o.Relays = relays(s.smtp)
+		o.Relays, o.Dequeue = relays(s.smtp), g.dequeuer
 		e.Backend = routing.NewMX(o)
 		return e
 	case config.ProtocolSubmission, config.ProtocolSubmissions:

@@ -76,9 +76,22 @@ func (t *tokenSources) routesOf(cfg *config.Config) (*route.Table, error) {
 			DropReplies: r.AutomaticReplies == "drop", DropOutOfOffice: cmp.Or(r.OutOfOffice, r.AutomaticReplies) == "drop", DropForwards: r.AutomaticForwards == "drop",
 			OpenWinmail: r.Winmail == "open", MakeWinmail: r.Winmail == "make", WinmailFor: r.WinmailFor,
 			Reforms: r.Reforms(), Form: route.Form{Encoding: r.Encoding, Body: r.Body, Charset: r.Charset.Name(), Wrap: r.Wrap},
+			Asked: r.When == "asked", Askers: askersOf(r.ETRN),
 		}
 	}
 	return route.NewTable(routes)
+}
+
+// askersOf are who may ask for the mail of a route.
+func askersOf(c *config.Askers) (who route.Askers) {
+	if c == nil {
+		return who
+	}
+	for _, n := range c.Networks {
+		who.Networks = append(who.Networks, n.Prefix())
+	}
+	who.Accounts = c.Accounts
+	return who
 }
 
 func groupsOf(hosts []config.HostGroup) (groups [][]string) {
@@ -254,7 +267,8 @@ func (g *Server) newRelay(cfg *config.Config, s relaySettings) *relay.Relay {
 		Reports:   g.reportsNow,
 		Buffers:   buffer.Options{Storage: g.spool.Storage()}, TempDir: g.buffers.Folder,
 		Opening: g.opening(), Gate: &g.gate, Quota: g.quota, Grace: s.drain, Cut: g.relayCut, Observe: g.metrics.relayed,
-		Now: g.spool.Now, DeviceFailed: g.deviceFailed,
+		Asked: g.spool.Asked,
+		Now:   g.spool.Now, DeviceFailed: g.deviceFailed,
 	}
 }
 
@@ -348,7 +362,7 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 	if !ok {
 		return relay.Route{}, fmt.Errorf("there is no route for %s any more", destination)
 	}
-	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts, Limits: limitsOf(r), Rewrite: r.Rewrite, Drops: dropsOf(r), Converts: d.converts(r)}
+	next := relay.Route{TLS: &r.TLS, Servers: r.Hosts, Limits: limitsOf(r), Rewrite: r.Rewrite, Drops: dropsOf(r), Converts: d.converts(r), Asked: r.Asked}
 	as := r.User
 	if r.AsSender {
 		as = cmp.Or(domain, r.User)

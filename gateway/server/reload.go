@@ -210,6 +210,7 @@ func (g *Server) apply(c *change) {
 	g.relaying.Go(func() { g.tokens.keep(c.cfg) })
 	g.relaying.Go(func() { g.liftDays(g.alive, routes, c.routes) })
 	g.relaying.Go(func() { g.liftCommon(g.alive, down) })
+	g.relaying.Go(func() { g.releaseUnasked(g.alive, routes, c.routes) })
 	g.publish()
 	if g.setTransfer(c.cfg.Transfer); c.cfg.Transfer != before {
 		g.relaying.Go(func() { g.liftKept(g.alive) })

@@ -128,6 +128,9 @@ func (g *Server) Shutdown(ctx context.Context) error {
 		g.fetcher.Close()
 	}
 	errs := g.shutdownEngines(ctx)
+	if g.dequeuer != nil {
+		g.dequeuer.Close()
+	}
 	stop := context.AfterFunc(ctx, g.cutRelays)
 	g.relaying.Wait()
 	stop()

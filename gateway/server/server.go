@@ -33,6 +33,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/attention"
 	"github.com/dipylon/dipylon/gateway/collect"
 	"github.com/dipylon/dipylon/gateway/content"
+	"github.com/dipylon/dipylon/gateway/dequeue"
 	"github.com/dipylon/dipylon/gateway/devices"
 	"github.com/dipylon/dipylon/gateway/edge"
 	"github.com/dipylon/dipylon/gateway/folder"
@@ -95,6 +96,7 @@ type Server struct {
 	transit       *queueCount        // for what needs attention: metrics have numbers of their own moment
 	collector     *outbox.Collector  // of the mail that stores want sent
 	fetcher       *collect.Collector // of mail from servers elsewhere
+	dequeuer      *dequeue.Dequeuer  // of mail that waits until it is asked for
 	lock          *StateLock
 
 	// turn has a place for whoever starts, reloads or shuts down. What the current configuration
@@ -179,7 +181,7 @@ func (g *Server) prepareAll(ctx context.Context) error {
 		return Temporary(err)
 	}
 	g.collector.Quarantine = &folder.Quarantine{DB: g.db}
-	g.fetcher = g.newFetcher()
+	g.fetcher, g.dequeuer = g.newFetcher(), g.newDequeuer()
 	g.guard = login.NewGuard(login.GuardOptions{Log: g.log, Throttle: g.throttle, Floor: g.cfg.Login.Throttle.Refusal.Std()})
 	kept := passwords.New(g.db)
 	g.devices = devices.New(devices.Options{Log: g.log, DB: g.db, Passwords: kept, Counts: g.quota, Observe: g.metrics.device})

@@ -13,6 +13,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/quota"
 	"github.com/dipylon/dipylon/gateway/relay"
 	"github.com/dipylon/dipylon/gateway/route"
+	"github.com/dipylon/dipylon/gateway/spool"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
@@ -86,19 +87,25 @@ func WhyKept(cfg *config.Config, destination string) string {
 
 // WhyWaiting says why mail for a destination is not tried by a configuration now, as the recipients of a day are
 // counted in a database, and until when. The zero value: nothing speaks against it.
-func WhyWaiting(cfg *config.Config, routes *route.Table, db *state.DB) func(ctx context.Context, destination string) queue.Waits {
+func WhyWaiting(cfg *config.Config, routes *route.Table, db *state.DB, s *spool.Spool) func(ctx context.Context, destination string) queue.Waits {
 	counts := quota.New(db)
 	return func(ctx context.Context, destination string) queue.Waits {
-		return whyWaiting(ctx, cfg, routes, counts, destination)
+		return whyWaiting(ctx, cfg, routes, counts, s, destination)
 	}
 }
 
-func whyWaiting(ctx context.Context, cfg *config.Config, routes *route.Table, counts *quota.Counts, destination string) queue.Waits {
+func whyWaiting(ctx context.Context, cfg *config.Config, routes *route.Table, counts *quota.Counts, s *spool.Spool, destination string) queue.Waits {
 	if why := WhyKept(cfg, destination); why != "" {
 		return queue.Waits{Why: why}
 	}
 	r, _, ok := routes.Of(destination)
-	if _, store := route.StoreOf(destination); store || !ok || r.RecipientsPerDay == 0 {
+	if _, store := route.StoreOf(destination); store || !ok {
+		return queue.Waits{}
+	}
+	if unasked(ctx, r, s, destination) {
+		return queue.Waits{Why: untilAsked, Unasked: true}
+	}
+	if r.RecipientsPerDay == 0 {
 		return queue.Waits{}
 	}
 	left, again, err := counts.Left(ctx, destination, r.RecipientsPerDay)
@@ -112,7 +119,7 @@ func whyWaiting(ctx context.Context, cfg *config.Config, routes *route.Table, co
 
 // whyWaiting is [WhyWaiting] by the configuration that is in force, and by what has failed lately.
 func (g *Server) whyWaiting(ctx context.Context, destination string) queue.Waits {
-	w := whyWaiting(ctx, g.inForce.Load().cfg, g.routes.Load(), g.quota, destination)
+	w := whyWaiting(ctx, g.inForce.Load().cfg, g.routes.Load(), g.quota, g.spool, destination)
 	if w.Why == "" {
 		w = g.waitsTogether(destination)
 	}

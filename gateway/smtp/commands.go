@@ -46,6 +46,7 @@ var commands = map[string]command{
 	"NOOP":     {run: (*session).noop, bound: lineBound, junk: true, check: true},
 	"VRFY":     {run: (*session).vrfy, bound: rcptBound, junk: true},
 	"EXPN":     {run: (*session).expn, bound: rcptBound, junk: true},
+	"ETRN":     {run: (*session).etrn, bound: lineBound, junk: true},
 	"HELP":     {run: (*session).help, bound: lineBound, junk: true},
 	"QUIT":     {run: (*session).quit, bound: lineBound, check: true},
 }
@@ -194,6 +195,9 @@ func (s *session) ehlo(args string) reply {
 	}
 	if s.requiresTLS() {
 		lines = append(lines, "REQUIRETLS")
+	}
+	if _, _, may := s.dequeues(); may {
+		lines = append(lines, "ETRN")
 	}
 	if limits := s.limitsKeyword(); limits != "" {
 		lines = append(lines, limits)
@@ -350,7 +354,7 @@ func (s *session) expn(string) reply {
 }
 
 func (s *session) help(string) reply {
-	return ok(214, "2.0.0", "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP\nVRFY HELP QUIT STARTTLS AUTH\nsee RFC 5321")
+	return ok(214, "2.0.0", "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP\nVRFY HELP QUIT STARTTLS AUTH ETRN\nsee RFC 5321")
 }
 
 // quit ends the session. RFC 5321 §4.1.1.10.

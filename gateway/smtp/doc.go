@@ -40,8 +40,6 @@
 // # Extensions
 //
 // Offered are PIPELINING, SIZE, 8BITMIME, SMTPUTF8, ENHANCEDSTATUSCODES, CHUNKING, STARTTLS, AUTH and LIMITS, and where the backend
-// has them DSN, MT-PRIORITY and REQUIRETLS. Not built, and so neither offered nor taken: BINARYMIME (RFC 3030), DELIVERBY (RFC
-// 2852), FUTURERELEASE (RFC 4865), BURL (RFC 4468), ETRN (RFC 1985) and ATRN (RFC 2645). ETRN and its client's half, which fetches
-// from a provider, were how gateways on dialled lines had their mail wait; mail for them can wait by a route of the kind hold until
-// an administrator releases it.
+// has them DSN, MT-PRIORITY, REQUIRETLS and ETRN (RFC 1985). Not built, and so neither offered nor taken: BINARYMIME (RFC 3030),
+// DELIVERBY (RFC 2852), FUTURERELEASE (RFC 4865), BURL (RFC 4468) and ATRN (RFC 2645).
 package smtp

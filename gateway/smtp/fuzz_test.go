@@ -23,6 +23,7 @@ func FuzzSession(f *testing.F) {
 		"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 3\r\nhelMAIL FROM:<>\r\nEHLO x\r\nBDAT 1 LAST\r\nx",
 		"EHLO c\r\nAUTH PLAIN\r\nAHVzZXIAc2VzYW1l\r\nAUTH PLAIN AHVzZXIAc2VzYW1l\r\nMAIL FROM:<> AUTH=a+3Db SIZE=1\r\n",
 		"EHLO c\r\nMAIL FROM:<refuse@b>\r\nMAIL FROM:<ü@b> SMTPUTF8\r\nRCPT TO:<burn@d>\r\nDATA\r\nVRFY x\r\n",
+		"EHLO c\r\nETRN a.example\r\nETRN @a.example\r\nETRN #a\r\nMAIL FROM:<a@b>\r\nETRN a\r\n",
 		"STARTTLS\r\n\x16\x03\x01", "GET / HTTP/1.1\r\n\r\n", "HELO c\nMAIL\r\n", "NOOP" + strings.Repeat("x", 3000) + "\r\n",
 	} {
 		f.Add(seed, byte(0))
@@ -31,6 +32,9 @@ func FuzzSession(f *testing.F) {
 	f.Add("EHLO 0\nMAIL FROM:<>\nRCPT TO:<0@0>\nDATA\n.\r\n", byte(0x5c))
 	f.Fuzz(func(t *testing.T, raw string, options byte) {
 		backend := modelBackend()
+		if options&32 != 0 {
+			backend.dequeue = func(Node) (Dequeued, error) { return Dequeued{Messages: 1}, nil }
+		}
 		s := testServer(backend)
 		s.AllowInsecureAuth = options&1 != 0
 		s.Role = Role(options >> 1 & 1)

@@ -43,7 +43,9 @@ type fake struct {
 	mechanisms []string
 	notifies   bool
 	requires   bool
-	priority   *int // nil: it does not prioritize
+	priority   *int                         // nil: it does not prioritize
+	dequeue    func(Node) (Dequeued, error) // nil: no mail waits until it is asked for
+	mayNot     bool                         // the client may not ask for any
 	newSession func(Conn) error
 	mail       func(from string, o MailOptions) error
 	rcpt       func(to string) error
@@ -131,6 +133,17 @@ func (s *fakeSession) Priority() (most int, ok bool) {
 		return 0, false
 	}
 	return *s.fake.priority, true
+}
+
+// Dequeues implements [Dequeues].
+func (s *fakeSession) Dequeues() (exists, may bool) {
+	return s.fake.dequeue != nil, s.fake.dequeue != nil && !s.fake.mayNot
+}
+
+// Dequeue implements [Dequeues].
+func (s *fakeSession) Dequeue(_ context.Context, node Node) (Dequeued, error) {
+	defer s.fake.call(s, "ETRN "+node.String(), s.tx == nil && !s.closed)()
+	return s.fake.dequeue(node)
 }
 
 func (s *fakeSession) Authenticate(_ context.Context, mechanism string) (sasl.Exchange[sasl.Accepted], error) {

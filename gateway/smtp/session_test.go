@@ -141,7 +141,7 @@ func TestConversations(t *testing.T) {
 			> TURN
 			< 500 5.5.2
 			> ETRN sakes.example
-			< 500 5.5.2
+			< 502 5.5.1
 			> ATRN sakes.example
 			< 500 5.5.2
 			>

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,16 +20,18 @@ import (
 const lease = 3 * time.Second
 
 // twoNodes are two gateways on one PostgreSQL, before the same store.
-func twoNodes(t *testing.T) (one, two *harness.Gateway, database *peers.Postgres) {
+func twoNodes(t *testing.T, more ...harness.Mapping) (one, two *harness.Gateway, database *peers.Postgres) {
 	t.Helper()
 	database = peers.StartPostgres(t)
 	url, mail := database.Database(t), filepath.Join(t.TempDir(), "mail")
 	start := func() *harness.Gateway {
 		store := harness.MaildirStore("mail", harness.Domain)
 		store["settings"] = harness.Mapping{"root": mail}
-		return harness.Start(t, harness.Options{Stores: []harness.Mapping{store}, More: harness.Mapping{
-			"state": url, "state_folder": "own", "timeouts": harness.Mapping{"lease": lease.String()},
-		}})
+		settings := harness.Mapping{"state": url, "state_folder": "own", "timeouts": harness.Mapping{"lease": lease.String()}}
+		for _, m := range more {
+			maps.Copy(settings, m)
+		}
+		return harness.Start(t, harness.Options{Stores: []harness.Mapping{store}, More: settings})
 	}
 	return start(), start(), database
 }

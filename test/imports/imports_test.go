@@ -55,6 +55,7 @@ var rules = []rule{
 	{"gateway/route", []string{"gateway/stores", "backends/mail"}},
 	// What an administrator does with mail in transit, and how a running gateway is asked to do it.
 	{"gateway/queue", []string{"gateway/admin", "gateway/events", "gateway/route", "gateway/spool", "backends/mail"}},
+	{"gateway/dequeue", []string{"gateway/events", "gateway/route", "gateway/spool"}},
 	{"gateway/status", []string{"gateway/admin", "gateway/attention", "gateway/queue"}},
 	{"gateway/reports", []string{"gateway/notice", "gateway/route", "gateway/spool", "backends/mail"}},
 	{"gateway/login", []string{"gateway/events", "gateway/state", "gateway/stores", "backends$", "backends/argon2id", "backends/mail", "backends/pause$"}},
@@ -70,7 +71,7 @@ var rules = []rule{
 		"gateway/pop3", "gateway/replies", "gateway/state", "gateway/stores", "backends$", "backends/mail",
 	}},
 	{"gateway/routing", []string{
-		"gateway/content", "gateway/devices", "gateway/events", "gateway/login", "gateway/notice", "gateway/policy",
+		"gateway/content", "gateway/dequeue", "gateway/devices", "gateway/events", "gateway/login", "gateway/notice", "gateway/policy",
 		"gateway/receivers", "gateway/replies", "gateway/reports", "gateway/route", "gateway/smtp", "gateway/spool", "gateway/state", "gateway/stores",
 		"backends$", "backends/mail",
 	}},
