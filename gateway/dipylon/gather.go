@@ -14,13 +14,31 @@ const (
 	gatherTime = 50 * time.Millisecond
 )
 
-// messageOut is what stands in a line that tells of a message that a client has read. Within a value it would be quoted.
-var messageOut = []byte(`"` + events.Event + `":"` + events.MessageOut + `"`)
+// ofTraffic are the events that come with each session and each message of a busy gateway, and that tell of nothing that
+// anybody has to do.
+var ofTraffic = map[string]bool{
+	events.SessionEnd: true, events.MessageIn: true, events.Queued: true, events.Delivery: true, events.Relay: true, events.MessageOut: true,
+}
 
-// gatherer writes the lines of a log. Those that tell of messages sent to a client, one for each, are by far the most
-// when mailboxes are read, and nobody waits for them: they are written many at a time, [gatherTime] late at the
+var (
+	informs  = []byte(`{"level":"info",`)         // what a line of that level begins with
+	eventKey = []byte(`"` + events.Event + `":"`) // in front of an event's name; within a value it would be quoted
+)
+
+// waits says whether a line is of those that are gathered.
+func waits(line []byte) bool {
+	if !bytes.HasPrefix(line, informs) {
+		return false
+	}
+	_, line, _ = bytes.Cut(line, eventKey)
+	name, _, _ := bytes.Cut(line, []byte(`"`))
+	return ofTraffic[string(name)]
+}
+
+// gatherer writes the lines of a log. Those that tell of sessions that have ended and of messages that went well are by far
+// the most when there is much to do, and nobody waits for them: they are written many at a time, [gatherTime] late at the
 // most. Any other line is written at once, behind those before it, so the order stays. A process that is killed
-// takes what it has gathered with it, which is nothing of what was accepted, sent, or removed.
+// takes what it has gathered with it: lines, and none of the mail that they tell of.
 type gatherer struct {
 	mu    sync.Mutex
 	w     io.Writer
@@ -40,7 +58,7 @@ func gather(w io.Writer) *gatherer {
 func (g *gatherer) Write(line []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if bytes.Contains(line, messageOut) && len(g.lines)+len(line) <= gatherMost {
+	if waits(line) && len(g.lines)+len(line) <= gatherMost {
 		if len(g.lines) == 0 {
 			g.timer.Reset(gatherTime)
 		}

@@ -38,14 +38,15 @@ func (w *writes) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestGather: what is told of messages sent to a client is written together, in its order, and soon.
+// TestGather: what is told of sessions and messages is written together, in its order, and soon.
 func TestGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out writes
 		gate := &levelGate{}
 		log := newLog(&out, config.Log{Level: "info", Format: "json"}, gate)
 		read := func(n int) {
-			log.Info().Str(events.Event, events.MessageOut).Int("n", n).Msg("message sent to the client")
+			event := []string{events.MessageOut, events.MessageIn, events.Delivery, events.SessionEnd}[n%4]
+			log.Info().Str(events.Protocol, "smtp").Str(events.Event, event).Int("n", n).Msg("message")
 		}
 		look := func(when, want string) {
 			t.Helper()
@@ -72,6 +73,8 @@ func TestGather(t *testing.T) {
 
 		log.Info().Int("n", 3).Msg("deletion")
 		look("another line", "3")
+		log.Warn().Str(events.Event, events.Delivery).Int("n", 8).Msg("delivery")
+		look("a delivery that has failed", "8")
 		read(4)
 		log.Warn().Int("n", 5).Str("said", `"event":"message_out"`).Msg("in a value")
 		look("another line after gathered ones", "45")
@@ -102,7 +105,7 @@ func TestGatherFails(t *testing.T) {
 	out := &writes{fail: errors.New("no space left on device")}
 	g := gather(out)
 	line := func(n int) []byte {
-		return fmt.Appendf(nil, `{"event":"message_out","n":%d}`+"\n", n)
+		return fmt.Appendf(nil, `{"level":"info","event":"message_out","n":%d}`+"\n", n)
 	}
 	if _, err := g.Write(line(1)); err != nil {
 		t.Fatal(err)
