@@ -17,6 +17,7 @@ package track
 
 import (
 	"bytes"
+	"compress/flate"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,7 @@ const (
 	waitingMost = 8 << 20  // octets of events that wait for the database
 	batch       = 256      // events of a transaction
 	gatherTime  = time.Second
+	quietTime   = 2 * time.Second // without events, until what is kept for the next ones is given up
 	writeTime   = 30 * time.Second
 	endTime     = 5 * time.Second // to write what is left at the end
 	lostEvery   = time.Minute     // how often it is said that events were dropped
@@ -158,8 +160,15 @@ func (r *Recorder) Keep(ctx context.Context, o Options) {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(endTime, cancel) })()
 	for {
+		var quiet <-chan time.Time
+		if k.deflater != nil {
+			quiet = time.After(quietTime)
+		}
 		select {
 		case <-r.come:
+		case <-quiet:
+			k.deflater = nil
+			continue
 		case <-ctx.Done():
 			k.keepAll(writing, 1)
 			return
@@ -181,6 +190,8 @@ type keeper struct {
 	last int64 // the time of the last event, in microseconds
 	said time.Time
 	told uint64 // lost, when it was said
+	// deflater has more than a megabyte of tables, and is kept as long as events come. nil: there is none.
+	deflater *flate.Writer
 }
 
 // keepAll writes what waits, one batch after the other. What has come while the first of them was written is
@@ -217,20 +228,26 @@ func (k *keeper) keep(ctx context.Context, lines []logged) error {
 			return err
 		}
 	}
-	all := make([]Event, 0, len(lines))
+	all := make([]record, 0, len(lines))
 	for _, l := range lines {
-		e, err := parse(l.line)
+		names, err := namesOf(l.line)
 		if err != nil { // the gateway has written it: it costs only itself
 			k.lost.Add(1)
 			k.o.Log.Warn().Err(err).Msg("an event of the log is not JSON")
 			continue
 		}
 		k.last = max(l.at.UnixMicro(), k.last+1)
-		e.At = time.UnixMicro(k.last)
-		all = append(all, e)
+		all = append(all, record{k.last, l.line, names})
 	}
 	if len(all) == 0 {
 		return nil
 	}
-	return insert(ctx, k.o.DB, k.o.Node, all)
+	if k.deflater == nil {
+		deflater, err := flate.NewWriter(nil, flate.BestSpeed)
+		if err != nil {
+			return err
+		}
+		k.deflater = deflater
+	}
+	return insert(ctx, k.o.DB, k.o.Node, all, k.deflater)
 }

@@ -14,7 +14,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/dipylon/dipylon/gateway/state"
@@ -74,30 +73,30 @@ func hash(name string) uint32 {
 	return binary.BigEndian.Uint32(sum[:])
 }
 
-// deflaters are kept, as each has more than a megabyte of tables.
-var deflaters = sync.Pool{New: func() any {
-	w, err := flate.NewWriter(nil, flate.BestSpeed)
-	if err != nil {
-		panic(err) // of another level than those that there are
-	}
-	return w
-}}
+// record is an event that is to be kept.
+type record struct {
+	at    int64 // when it was logged, in microseconds since 1970
+	line  []byte
+	names []string // that it is looked for by
+}
 
 // pack is what the database keeps of a batch of events: hashes of their names, and their lines.
-func pack(all []Event) (names, events []byte, err error) {
+func pack(all []record, w *flate.Writer) (names, events []byte, err error) {
 	var hashes []uint32
 	var deflated bytes.Buffer
-	w := deflaters.Get().(*flate.Writer)
-	defer deflaters.Put(w)
+	var stamp []byte
 	w.Reset(&deflated)
-	for _, e := range all {
-		for _, name := range e.names() {
+	for _, r := range all {
+		for _, name := range r.names {
 			if name != "" {
 				hashes = append(hashes, hash(name))
 			}
 		}
-		if _, err := fmt.Fprintf(w, "%d %s\n", e.At.UnixMicro(), e.Line); err != nil {
-			return nil, nil, err
+		stamp = append(strconv.AppendInt(stamp[:0], r.at, 10), ' ')
+		for _, part := range [][]byte{stamp, r.line, newline} {
+			if _, err := w.Write(part); err != nil {
+				return nil, nil, err
+			}
 		}
 	}
 	slices.Sort(hashes)
@@ -109,6 +108,8 @@ func pack(all []Event) (names, events []byte, err error) {
 	err = w.Close()
 	return names, deflated.Bytes(), err
 }
+
+var newline = []byte("\n")
 
 // batchMost bounds a batch that is unpacked, in octets.
 const batchMost = batch * (lineMost + 32)
@@ -142,12 +143,12 @@ func hasAny(names []byte, wanted []uint32) bool {
 }
 
 // insert writes a batch. With a shared database it does not wait for the disk.
-func insert(ctx context.Context, db *state.DB, node string, all []Event) error {
-	names, events, err := pack(all)
+func insert(ctx context.Context, db *state.DB, node string, all []record, w *flate.Writer) error {
+	names, events, err := pack(all, w)
 	if err != nil {
 		return err
 	}
-	first, last := all[0].At.UnixMicro(), all[len(all)-1].At.UnixMicro()
+	first, last := all[0].at, all[len(all)-1].at
 	statements := func(exec func(query string, args ...any) error) error {
 		if err := exec("INSERT INTO track (first, node, last, names) VALUES ($1, $2, $3, $4)", first, node, last, names); err != nil {
 			return err
