@@ -21,12 +21,42 @@ type Relay struct {
 	// Expire is for how long a message is tried, and DelayNotice when its sender is told that it waits.
 	Expire      Duration `yaml:"expire" min:"1m" max:"30d"`
 	DelayNotice Duration `yaml:"delay_notice" min:"1s" max:"30d"`
+	// Urgent and NonUrgent are the same for mail of a priority above 0, and below (MT-PRIORITY, RFC 6710).
+	Urgent    Timing `yaml:"urgent"`
+	NonUrgent Timing `yaml:"non_urgent"`
 	// Language is that of reports.
 	Language string `yaml:"language" enum:"en de"`
 	// ReportTo gets a copy of each report on a failure; empty: nobody does. ReportClasses are the status codes of
 	// which (RFC 3463), or their beginnings; none: all.
 	ReportTo      string   `yaml:"report_to"`
 	ReportClasses []string `yaml:"report_classes"`
+}
+
+// Timing is what is particular about mail of a priority. What is not set follows from the relay's own values: the same
+// waits; two fifths of Expire and a quarter of DelayNotice for urgent mail, seven fifths and twice as much for what is not urgent.
+type Timing struct {
+	Retry       []Duration `yaml:"retry,omitempty" min:"1s" max:"1d"`
+	Expire      *Duration  `yaml:"expire,omitempty" min:"1m" max:"42d"`
+	DelayNotice *Duration  `yaml:"delay_notice,omitempty" min:"1s" max:"42d"`
+}
+
+func (t Timing) or(retry []Duration, expire, notice Duration) Timing {
+	if len(t.Retry) == 0 {
+		t.Retry = retry
+	}
+	if t.Expire == nil {
+		t.Expire = &expire
+	}
+	if t.DelayNotice == nil {
+		notice = min(notice, *t.Expire)
+		t.DelayNotice = &notice
+	}
+	return t
+}
+
+// Timings are those of urgent mail, of mail without a priority, and of what is not urgent, complete.
+func (r Relay) Timings() (urgent, normal, nonUrgent Timing) {
+	return r.Urgent.or(r.Retry, r.Expire*2/5, r.DelayNotice/4), Timing{r.Retry, &r.Expire, &r.DelayNotice}, r.NonUrgent.or(r.Retry, r.Expire*7/5, 2*r.DelayNotice)
 }
 
 func defaultRelay() Relay {
@@ -48,13 +78,22 @@ func (d *decoder) relaying(r *Relay) {
 	if len(r.Retry) == 0 && !d.failed["relay.retry"] {
 		d.at("relay.retry", "write retry: [15m, 30m, 1h, 4h]", "there is no wait between attempts")
 	}
-	if len(r.Retry) > mostRetries {
-		d.at("relay.retry", "the last wait goes on by itself", "there are more than %d waits", mostRetries)
-	}
-	if r.DelayNotice > r.Expire {
-		d.at("relay.delay_notice", "make it shorter than expire", "nobody would be told of a delay before the message is given up")
+	urgent, normal, nonUrgent := r.Timings()
+	d.timing("relay", normal)
+	if !d.failed["relay"] { // what is wrong there is not told again
+		d.timing("relay.urgent", urgent)
+		d.timing("relay.non_urgent", nonUrgent)
 	}
 	d.copies(r)
+}
+
+func (d *decoder) timing(path string, t Timing) {
+	if len(t.Retry) > mostRetries {
+		d.at(join(path, "retry"), "the last wait goes on by itself", "there are more than %d waits", mostRetries)
+	}
+	if *t.DelayNotice > *t.Expire {
+		d.at(join(path, "delay_notice"), "make it shorter than expire", "nobody would be told of a delay before the message is given up")
+	}
 }
 
 // failureClass is a status code of a failure, or its beginning (RFC 3463 §2).

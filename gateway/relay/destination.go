@@ -332,7 +332,7 @@ func (d *destination) die(v verdict, all []Claimed) {
 	if !v.overDay {
 		d.giveBackUnsent(recipientsOf(all) + recipientsOf(d.backlog))
 	}
-	until, sweep := d.backOff(v, now)
+	until, sweep := d.backOff(v, now, anyUrgent(all) || anyUrgent(d.backlog))
 	tried := len(all) > 0 && !v.overDay
 	v.uncertain = false // nobody has what was not sent
 	if v.action != backends.ActionDelayed {
@@ -357,8 +357,9 @@ func (d *destination) die(v verdict, all []Claimed) {
 	}
 }
 
-// backOff says until when the destination is left alone, and whether its mail is to be looked through now.
-func (d *destination) backOff(v verdict, now time.Time) (until time.Time, sweep bool) {
+// backOff says until when the destination is left alone, and whether its mail is to be looked through now. Some of that may be
+// urgent.
+func (d *destination) backOff(v verdict, now time.Time, urgent bool) (until time.Time, sweep bool) {
 	if !v.until.IsZero() { // it was not tried
 		return d.r.backoffs.along(d.name, v.until, now)
 	}
@@ -371,7 +372,7 @@ func (d *destination) backOff(v verdict, now time.Time) (until time.Time, sweep 
 		if v.overDay {
 			return v.wait
 		}
-		return max(d.r.backoff(d.route, failures), v.wait)
+		return max(d.r.backoff(d.route, failures, urgent), v.wait)
 	}, now)
 	d.r.observe(Event{Kind: BackedOff, Class: d.route.Kind})
 	d.r.Log.Warn().Err(v.cause).Str("destination", d.name).Str("enhanced", v.code).Time("until", until).Msg("the destination is left alone for a while")

@@ -83,6 +83,29 @@ func TestDeadBesideLiving(t *testing.T) {
 	}
 }
 
+// TestDeadWithUrgentMail: a destination that does not answer is tried by the waits of the most urgent mail that waits for it.
+func TestDeadWithUrgentMail(t *testing.T) {
+	for priority, wait := range map[int]time.Duration{1: time.Minute, 0: 15 * time.Minute, -1: 15 * time.Minute} {
+		w := newWorld(t, many)
+		w.relay.Schedules.Urgent.Retries = []time.Duration{time.Minute}
+		w.relay.Schedules.NonUrgent.Retries = []time.Duration{6 * time.Hour}
+		for i := range 3 {
+			m := letter(fmt.Sprint("dead", i), fmt.Sprintf("u%d@dead.example", i))
+			m.Envelope.Priority = min(priority, priority*i) // one of them
+			w.add(m, text)
+		}
+		w.run(t)
+		w.rest(t)
+		w.queue.mu.Lock()
+		for _, m := range w.waiting {
+			if m.pending.Due.Sub(begin) != wait {
+				t.Errorf("priority %d: %s waits until %s", priority, m.message.Key, m.pending.Due)
+			}
+		}
+		w.queue.mu.Unlock()
+	}
+}
+
 // TestDeadGetsMore: mail that comes in for a destination that is left alone costs no attempt, and a destination that has
 // come back is one like any other.
 func TestDeadGetsMore(t *testing.T) {

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"cmp"
+	"slices"
 	"time"
 )
 
@@ -64,15 +65,25 @@ var soon = []time.Duration{30 * time.Second, time.Minute, 5 * time.Minute, 15 * 
 // backoffMost bounds how long a destination is left alone: an attempt costs one connection, however much mail waits.
 const backoffMost = time.Hour
 
-// backoff is how long a destination is left alone after so many failures in a row, of which the first is 0.
-func (r *Relay) backoff(route Route, failures int) time.Duration {
+// backoff is how long a destination is left alone after so many failures in a row, of which the first is 0. Mail waits for it
+// that is urgent, or not.
+func (r *Relay) backoff(route Route, failures int, urgent bool) time.Duration {
 	switch {
 	case route.Asked: // whoever has asked is there, and its server may take a moment
 		return min(r.near(failures), time.Minute)
 	case route.Kind == Store, route.Kind == LMTP, route.Kind == Transport:
 		return r.near(failures)
 	}
-	return min(after(r.Schedules.Normal.Retries, failures), backoffMost)
+	wait := min(after(r.Schedules.Normal.Retries, failures), backoffMost)
+	if urgent {
+		wait = min(wait, after(r.Schedules.Urgent.Retries, failures))
+	}
+	return wait
+}
+
+// anyUrgent says whether mail of a priority above 0 is among some.
+func anyUrgent(all []Claimed) bool {
+	return slices.ContainsFunc(all, func(c Claimed) bool { return c.Envelope.Priority > 0 })
 }
 
 // near is how long what is near is left alone, where the schedule of mail is not shorter.

@@ -280,18 +280,18 @@ func resolverOf(cfg *config.Config) (*mx.Resolver, error) {
 	return mx.System()
 }
 
-// schedules are those of each priority, in the proportions of RFC 6710 §5 and of what is usual.
+// schedules are those of each priority.
 func schedules(settings config.Relay) relay.Schedules {
-	var retries []time.Duration
-	for _, wait := range settings.Retry {
-		retries = append(retries, wait.Std())
+	urgent, normal, nonUrgent := settings.Timings()
+	return relay.Schedules{Urgent: scheduleOf(urgent), Normal: scheduleOf(normal), NonUrgent: scheduleOf(nonUrgent)}
+}
+
+func scheduleOf(t config.Timing) relay.Schedule {
+	s := relay.Schedule{Lifetime: t.Expire.Std(), Delay: t.DelayNotice.Std()}
+	for _, wait := range t.Retry {
+		s.Retries = append(s.Retries, wait.Std())
 	}
-	expire, delay := settings.Expire.Std(), settings.DelayNotice.Std()
-	return relay.Schedules{
-		Urgent:    relay.Schedule{Retries: retries, Lifetime: expire * 2 / 5, Delay: min(delay/4, expire*2/5)},
-		Normal:    relay.Schedule{Retries: retries, Lifetime: expire, Delay: delay},
-		NonUrgent: relay.Schedule{Retries: retries, Lifetime: expire * 7 / 5, Delay: min(2*delay, expire*7/5)},
-	}
+	return s
 }
 
 // limitsOf are a route's own limits.

@@ -317,6 +317,23 @@ func TestSchedules(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}
+
+	cfg, err := config.Default(t.TempDir(), config.Options{Builtins: []string{"maildir"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := cfg.Relay
+	settings.Urgent = config.Timing{Retry: []config.Duration{config.Duration(time.Second)}, Expire: new(config.Duration(time.Minute))}
+	settings.NonUrgent = config.Timing{DelayNotice: new(config.Duration(time.Hour))}
+	got = schedules(settings)
+	want = relay.Schedules{
+		Urgent:    relay.Schedule{Retries: waits[:1], Lifetime: time.Minute, Delay: time.Minute},
+		Normal:    relay.Schedule{Retries: got.Normal.Retries, Lifetime: 5 * 24 * time.Hour, Delay: 4 * time.Hour},
+		NonUrgent: relay.Schedule{Retries: got.Normal.Retries, Lifetime: 7 * 24 * time.Hour, Delay: time.Hour},
+	}
+	if !reflect.DeepEqual(got, want) || len(got.Normal.Retries) != 4 {
+		t.Errorf("%+v", got)
+	}
 }
 
 // TestRelaySettings: a relay is followed by another when something is another way that it is made of, and not for
