@@ -22,6 +22,9 @@ type ExamineRequest struct {
 	Credential Credential
 	// Folder is the folder's path, as in [OpenRequest].
 	Folder string
+	// FreshToken has a token of the store's own asked for anew, although there is one that is good still. What others use is not to
+	// suffer by it.
+	FreshToken bool
 }
 
 // StepsMost bounds the steps of one examination.

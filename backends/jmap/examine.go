@@ -19,7 +19,7 @@ func (s *Store) Examine(ctx context.Context, request backends.ExamineRequest, te
 	}
 	w := probe.New(ctx, tell)
 	if s.examineServer(w) && s.examineLogin(w, request.Credential) {
-		w.Read(s, backends.OpenRequest(request))
+		w.Read(s, backends.OpenRequest{Credential: request.Credential, Folder: request.Folder})
 	}
 	return w.Err()
 }

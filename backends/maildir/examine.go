@@ -44,7 +44,7 @@ func (s *Store) Examine(ctx context.Context, request backends.ExamineRequest, te
 		account, err := s.Login(ctx, c)
 		return probe.Found{Detail: fmt.Sprintf("account %q, %d addresses to send as", account.ID, len(account.Addresses))}, probe.Said(err)
 	}) {
-		w.Read(s, backends.OpenRequest(request))
+		w.Read(s, backends.OpenRequest{Credential: request.Credential, Folder: request.Folder})
 	}
 	return w.Err()
 }

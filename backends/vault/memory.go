@@ -30,9 +30,13 @@ type remembered struct {
 var (
 	_ Vault     = (*Memory)(nil)
 	_ Abandoner = (*Memory)(nil)
+	_ Extender  = (*Memory)(nil)
 )
 
-var errFull = errors.New("the vault has room for 8192 entries")
+var (
+	errFull  = errors.New("the vault has room for 8192 entries")
+	errLarge = errors.New("the vault has room for 16 MiB")
+)
 
 func (m *Memory) now() time.Time {
 	if m.Now != nil {
@@ -47,7 +51,7 @@ func (m *Memory) at(name string) (*remembered, error) {
 		return nil, err
 	}
 	e := m.entries[name]
-	if e == nil {
+	if e == nil && len(m.entries) >= EntriesMost {
 		m.forget()
 	}
 	if e == nil && len(m.entries) >= EntriesMost {
@@ -63,11 +67,17 @@ func (m *Memory) at(name string) (*remembered, error) {
 	return e, nil
 }
 
+// fits says whether the vault has room for a value in the place of an entry's. The lock is held.
+func (m *Memory) fits(in *remembered, value []byte) bool {
+	all := len(value) - len(in.value)
+	for _, e := range m.entries {
+		all += len(e.value)
+	}
+	return all <= OctetsMost
+}
+
 // forget makes room: what has expired goes. The lock is held.
 func (m *Memory) forget() {
-	if len(m.entries) < EntriesMost {
-		return
-	}
 	now := m.now()
 	for name, e := range m.entries {
 		if !e.expires.IsZero() && !now.Before(e.expires) && !now.Before(e.until) {
@@ -142,6 +152,12 @@ func (m *Memory) Put(_ context.Context, name string, c Change) (stored bool, err
 	if err != nil || e.version != c.Version {
 		return false, err
 	}
+	if len(c.Value) > len(e.value) && !m.fits(e, c.Value) {
+		m.forget()
+		if m.entries[name] = e; !m.fits(e, c.Value) { // its version counts, although it may have expired
+			return false, errLarge
+		}
+	}
 	now := m.now()
 	e.value, e.version, e.put, e.expires = bytes.Clone(c.Value), e.version+1, now, time.Time{}
 	if c.Keep > 0 {
@@ -171,4 +187,19 @@ func (m *Memory) Abandon(_ context.Context, name, lease string) error {
 		e.until = time.Time{}
 	}
 	return CheckName(name)
+}
+
+// Extend implements [Extender].
+func (m *Memory) Extend(_ context.Context, name, lease string, life time.Duration) (held bool, err error) {
+	if err := errors.Join(CheckName(name), CheckLife(life)); err != nil {
+		return false, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.entries[name]
+	if e == nil || lease == "" || e.holder != lease {
+		return false, nil
+	}
+	e.until = m.now().Add(life)
+	return true, nil
 }

@@ -4,7 +4,7 @@
 //
 //	entry, err := v.Get(ctx, "login")
 //	…
-//	lease, err := v.Lease(ctx, "login", time.Minute)
+//	lease, err := v.Lease(ctx, "login", 15*time.Second)
 //	if lease.ID == "" { … }                     // somebody else is about to put another one: look again soon
 //	…                                           // get another one
 //	stored, err := v.Put(ctx, "login", vault.Change{Value: sealed, Version: lease.Version, Lease: lease.ID})
@@ -26,6 +26,7 @@ const (
 	NameMost    = 100             // octets of a name
 	ValueMost   = 64 << 10        // octets of a value
 	EntriesMost = 8192            // entries of one store
+	OctetsMost  = 16 << 20        // octets of the values of one store
 	LeaseMost   = 5 * time.Minute // for how long a lease may be asked for
 )
 
@@ -49,6 +50,14 @@ type Vault interface {
 // one is told that it was abandoned. A lease that is over already is no error.
 type Abandoner interface {
 	Abandon(ctx context.Context, name, lease string) error
+}
+
+// Extender is a vault in which a lease can be made to last longer. So it can be short: who ends without a word keeps nobody waiting for
+// long.
+type Extender interface {
+	// Extend has a lease last for another life from now on. It is not held any more where it was over, and somebody else has taken
+	// one since, or something was put with it.
+	Extend(ctx context.Context, name, lease string, life time.Duration) (held bool, err error)
 }
 
 // Entry is what a vault has under a name.

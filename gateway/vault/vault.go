@@ -44,6 +44,7 @@ type Part struct {
 var (
 	_ vault.Vault     = (*Part)(nil)
 	_ vault.Abandoner = (*Part)(nil)
+	_ vault.Extender  = (*Part)(nil)
 )
 
 // Of gives an owner's part.
@@ -169,12 +170,9 @@ func (p *Part) room(tx *state.Tx, name string) error {
 	if err != nil || found {
 		return err
 	}
-	var all int64
-	if _, err := tx.One([]any{&all}, "SELECT count(*) FROM vault WHERE owner = $1", p.owner); err != nil {
+	err = p.within(tx, vault.EntriesMost-1, "SELECT count(*) FROM vault WHERE owner = $1", "entries", name)
+	if err != nil {
 		return err
-	}
-	if all >= vault.EntriesMost {
-		return backends.Fail(backends.OverQuota, "the vault of the %s has %d entries, which is as many as there may be", p.owner, all)
 	}
 	at, err := now(p.db, tx)
 	if err != nil {
@@ -183,6 +181,36 @@ func (p *Part) room(tx *state.Tx, name string) error {
 	_, err = tx.Exec("INSERT INTO vault (owner, name, value, version, changed, expires, holder, until) VALUES ($1, $2, $3, 0, $4, $5, '', 0) ON CONFLICT (owner, name) DO NOTHING",
 		p.owner, name, []byte{}, at, at+leaseKept.Microseconds())
 	return err
+}
+
+// fits says whether the owner has room for so many octets in the place of an entry's value. Those who put at the same time may
+// each take what is left: that is bounded by how many there are at once.
+func (p *Part) fits(tx *state.Tx, name string, before, octets int) error {
+	if octets <= before {
+		return nil
+	}
+	return p.within(tx, int64(vault.OctetsMost-octets+before), "SELECT coalesce(sum(length(value)), 0) FROM vault WHERE owner = $1", "octets", name)
+}
+
+// within says whether what a query counts of the owner's is no more than there may be. Where it is more, what has expired goes first,
+// but for the entry that is to be changed.
+func (p *Part) within(tx *state.Tx, most int64, query, what, name string) error {
+	for try := 0; ; try++ {
+		var all int64
+		if _, err := tx.One([]any{&all}, query, p.owner); err != nil || all <= most {
+			return err
+		}
+		if try > 0 {
+			return backends.Fail(backends.OverQuota, "the vault of the %s has %d %s, and no room for more", p.owner, all, what)
+		}
+		at, err := now(p.db, tx)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec("DELETE FROM vault WHERE owner = $1 AND name <> $2 AND expires <> 0 AND expires < $3 AND until < $3", p.owner, name, at); err != nil {
+			return err
+		}
+	}
 }
 
 // Put implements [vault.Vault].
@@ -200,6 +228,9 @@ func (p *Part) Put(ctx context.Context, name string, c vault.Change) (stored boo
 		}
 		r, err := p.read(tx, name, true)
 		if err != nil || r.version != c.Version {
+			return err
+		}
+		if err := p.fits(tx, name, len(r.value), len(c.Value)); err != nil {
 			return err
 		}
 		expires := int64(0)
@@ -237,6 +268,53 @@ func (p *Part) endLease(ctx context.Context, query, name, lease string) error {
 		_, err := tx.Exec(query, p.owner, name, lease)
 		return err
 	})
+}
+
+// Extend implements [vault.Extender].
+func (p *Part) Extend(ctx context.Context, name, lease string, life time.Duration) (held bool, err error) {
+	if err := errors.Join(vault.CheckName(name), vault.CheckLife(life)); err != nil {
+		return false, p.wrong(err)
+	}
+	err = p.write(ctx, func(tx *state.Tx) error {
+		at, err := now(p.db, tx)
+		if err != nil {
+			return err
+		}
+		rows, err := tx.Exec("UPDATE vault SET until = $4 WHERE owner = $1 AND name = $2 AND holder = $3 AND holder <> ''", p.owner, name, lease, at+life.Microseconds())
+		held = rows > 0
+		return err
+	})
+	return held && err == nil, err
+}
+
+// keepersMost bounds who is told of that keeps something.
+const keepersMost = 1000
+
+// Keepers are the owners of entries that stay until somebody removes them: logins. Access tokens go by themselves.
+func (v *Vault) Keepers(ctx context.Context) (owners []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerMost)
+	defer cancel()
+	err = v.db.Read(ctx, func(tx *state.Tx) error {
+		owners = nil
+		return tx.Query(func(scan func(into ...any) error) error {
+			var owner string
+			err := scan(&owner)
+			owners = append(owners, owner)
+			return err
+		}, "SELECT DISTINCT owner FROM vault WHERE expires = 0 ORDER BY owner LIMIT $1", keepersMost)
+	})
+	return owners, err
+}
+
+// Forget removes all that an owner has. What is put by who has read it before is not stored any more.
+func (v *Vault) Forget(ctx context.Context, owner string) (entries int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerMost)
+	defer cancel()
+	err = v.db.Write(ctx, func(tx *state.Tx) (err error) {
+		entries, err = tx.Exec("DELETE FROM vault WHERE owner = $1", owner)
+		return err
+	})
+	return entries, err
 }
 
 // Tasks are what it has to be cleaned of: entries that are worth nothing any more.

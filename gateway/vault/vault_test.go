@@ -158,6 +158,40 @@ func TestAbandon(t *testing.T) {
 	})
 }
 
+// TestExtend: who has a lease can have it last longer, and nobody else.
+func TestExtend(t *testing.T) {
+	each(t, func(t *testing.T, node func() contract.Vault) {
+		one, two := node(), node()
+		extend := func(v contract.Vault, id string, life time.Duration) bool {
+			t.Helper()
+			held, err := v.(contract.Extender).Extend(t.Context(), "login", id, life)
+			if err != nil {
+				t.Error(err)
+			}
+			return held
+		}
+		l := lease(t, one, "login", time.Minute)
+		if extend(two, "another", time.Millisecond) || extend(two, "", time.Millisecond) || lease(t, two, "login", time.Minute).ID != "" {
+			t.Error("somebody else has the say of a lease")
+		}
+		if !extend(one, l.ID, time.Millisecond) {
+			t.Error("a lease cannot be extended")
+		}
+		time.Sleep(5 * time.Millisecond) // as long as it lasts
+		if !extend(one, l.ID, time.Minute) || lease(t, two, "login", time.Minute).ID != "" {
+			t.Error("a lease that nobody has taken cannot be extended")
+		}
+		if !put(t, one, "login", contract.Change{Value: []byte("x"), Lease: l.ID}) || extend(one, l.ID, time.Minute) {
+			t.Error("a lease goes on that ended with what was put")
+		}
+		for _, life := range []time.Duration{0, contract.LeaseMost + 1} {
+			if _, err := one.(contract.Extender).Extend(t.Context(), "login", l.ID, life); err == nil {
+				t.Errorf("a lease is extended for %s", life)
+			}
+		}
+	})
+}
+
 // TestLeaseOfMany: of many who ask at once one has it, whoever they are.
 func TestLeaseOfMany(t *testing.T) {
 	each(t, func(t *testing.T, node func() contract.Vault) {
@@ -230,6 +264,35 @@ func TestOwners(t *testing.T) {
 	})
 }
 
+// TestForget: who keeps something that does not go by itself is named, and what is forgotten is gone for who was about to put the next
+// one, too.
+func TestForget(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		v := vault.New(databases.Open(t, o))
+		kept, passing := v.Of(vault.Store("a")), v.Of(vault.Route("b"))
+		put(t, kept, "login", contract.Change{Value: []byte("x")})
+		put(t, kept, "token", contract.Change{Value: []byte("x"), Keep: time.Hour})
+		put(t, passing, "token", contract.Change{Value: []byte("x"), Keep: time.Hour})
+		lease(t, passing, "other", time.Minute)
+		l := lease(t, kept, "login", time.Minute)
+		if owners, err := v.Keepers(t.Context()); err != nil || len(owners) != 1 || owners[0] != "store a" {
+			t.Errorf("%q keep something, %v", owners, err)
+		}
+		if n, err := v.Forget(t.Context(), vault.Store("a")); err != nil || n != 2 {
+			t.Errorf("%d entries are forgotten, %v", n, err)
+		}
+		if put(t, kept, "login", contract.Change{Value: []byte("y"), Version: l.Version, Lease: l.ID}) {
+			t.Error("what was forgotten comes back")
+		}
+		if owners, err := v.Keepers(t.Context()); err != nil || len(owners) > 0 {
+			t.Errorf("%q keep something, %v", owners, err)
+		}
+		if get(t, passing, "token").Value == nil {
+			t.Error("what somebody else has is forgotten")
+		}
+	})
+}
+
 // TestBounds: what is too much, or no name, is refused, and says so.
 func TestBounds(t *testing.T) {
 	each(t, func(t *testing.T, node func() contract.Vault) {
@@ -289,6 +352,32 @@ func TestFull(t *testing.T) {
 		}
 		if !put(t, v.Of(vault.Store("b")), "more", contract.Change{Value: []byte("x")}) {
 			t.Error("another store has no room")
+		}
+	})
+}
+
+// TestLarge: what an owner has is bounded in octets, too; what has expired makes room, and what is there can be put anew and be made
+// smaller.
+func TestLarge(t *testing.T) {
+	each(t, func(t *testing.T, node func() contract.Vault) {
+		v, value := node(), make([]byte, contract.ValueMost)
+		put(t, v, "goes", contract.Change{Value: value, Keep: time.Microsecond})
+		most := contract.OctetsMost / contract.ValueMost
+		for i := range most { // the last one takes the place of what has expired
+			if !put(t, v, fmt.Sprintf("n%d", i), contract.Change{Value: value}) {
+				t.Fatal("a value is not stored")
+			}
+		}
+		if stored, err := v.Put(t.Context(), "more", contract.Change{Value: []byte("x")}); err == nil || stored {
+			t.Errorf("one octet more is taken: %v", err)
+		}
+		e := get(t, v, "n1")
+		if !put(t, v, "n1", contract.Change{Value: value, Version: e.Version}) {
+			t.Error("a value cannot be put anew")
+		}
+		e = get(t, v, "n1")
+		if !put(t, v, "n1", contract.Change{Value: value[1:], Version: e.Version}) || !put(t, v, "more", contract.Change{Value: []byte("x")}) {
+			t.Error("what was made smaller makes no room")
 		}
 	})
 }

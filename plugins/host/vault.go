@@ -36,10 +36,11 @@ type heldLease struct {
 	until time.Time
 }
 
-// A process asks its vault now and then. More than vaultAsksMost in vaultAsksWithin are a flood: the rest of that time passes
-// before the next one is read.
+// A process asks its vault now and then. More than vaultAsksMost in vaultAsksWithin, or more than vaultOctetsMost in them, are a flood:
+// the rest of that time passes before the next one is read.
 const (
 	vaultAsksMost   = 200
+	vaultOctetsMost = 512 << 10
 	vaultAsksWithin = time.Second
 	// vaultAnswerMost is how long an answer may take.
 	vaultAnswerMost = 12 * time.Second
@@ -89,7 +90,7 @@ func (v *vaultServer) serve() {
 	}
 	var sending sync.Mutex
 	places := make(chan struct{}, wire.VaultMost)
-	begin, asked := time.Now(), 0
+	begin, asked, octets := time.Now(), 0, 0
 	for {
 		places <- struct{}{}
 		m, err := stream.Recv()
@@ -105,9 +106,10 @@ func (v *vaultServer) serve() {
 			defer sending.Unlock()
 			_ = stream.Send(answer) // where nobody listens any more, Recv says so
 		})
-		if asked++; asked >= vaultAsksMost {
+		asked, octets = asked+1, octets+len(m.GetPut().GetValue())
+		if asked >= vaultAsksMost || octets >= vaultOctetsMost {
 			v.pause(time.Until(begin.Add(vaultAsksWithin)))
-			begin, asked = time.Now(), 0
+			begin, asked, octets = time.Now(), 0, 0
 		}
 	}
 }
@@ -158,6 +160,8 @@ func (v *vaultServer) answer(ctx context.Context, m *pb.VaultRequest) *pb.VaultA
 	case *pb.VaultRequest_Release:
 		err = v.vault.Release(ctx, m.GetName(), r.Release.GetLease())
 		v.over(r.Release.GetLease())
+	case *pb.VaultRequest_Extend:
+		err = v.extend(ctx, m.GetName(), r.Extend, a)
 	default:
 		err = errVaultRequest
 	}
@@ -170,7 +174,7 @@ func (v *vaultServer) answer(ctx context.Context, m *pb.VaultRequest) *pb.VaultA
 
 // lease takes a lease, and remembers it as long as it lasts.
 func (v *vaultServer) lease(ctx context.Context, name string, m *pb.VaultLease, a *pb.VaultAnswer) error {
-	life, err := convert.VaultLifeFromProto(m)
+	life, err := convert.VaultLifeFromProto(m.GetLife())
 	if err != nil {
 		return err
 	}
@@ -192,6 +196,29 @@ func (v *vaultServer) lease(ctx context.Context, name string, m *pb.VaultLease, 
 				delete(v.leases, id)
 			}
 		}
+	}
+	return nil
+}
+
+// extend has a lease last longer, and remembers that.
+func (v *vaultServer) extend(ctx context.Context, name string, m *pb.VaultExtend, a *pb.VaultAnswer) error {
+	life, err := convert.VaultLifeFromProto(m.GetLife())
+	if err != nil {
+		return err
+	}
+	longer, is := v.vault.(vault.Extender)
+	if !is {
+		return errVaultRequest
+	}
+	held, err := longer.Extend(ctx, name, m.GetLease(), life)
+	if err != nil || !held {
+		return err
+	}
+	a.Lease = m.GetLease()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, has := v.leases[a.Lease]; has { // or it was put or given back meanwhile
+		v.leases[a.Lease] = heldLease{name, time.Now().Add(life)}
 	}
 	return nil
 }

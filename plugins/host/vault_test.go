@@ -62,6 +62,16 @@ func (k *keeping) Login(ctx context.Context, c backends.Credential) (backends.Ac
 			time.Sleep(500 * time.Millisecond) // what an issuer takes to answer
 			_, _ = k.vault.Put(context.Background(), name, vault.Change{Value: []byte(value), Version: l.Version, Lease: l.ID})
 		}()
+	case "extend": // twice, the second time without having it any more
+		var l vault.Lease
+		if l, err = k.vault.Lease(ctx, name, time.Second); err != nil {
+			break
+		}
+		var first, second bool
+		if first, err = k.vault.(vault.Extender).Extend(ctx, name, l.ID, time.Minute); err == nil && k.vault.Release(ctx, name, l.ID) == nil {
+			second, err = k.vault.(vault.Extender).Extend(ctx, name, l.ID, time.Minute)
+		}
+		account.DisplayName = fmt.Sprint(first, second)
 	case "abandon":
 		_, err = k.vault.Lease(ctx, name, time.Minute)
 	}
@@ -104,6 +114,7 @@ func TestVault(t *testing.T) {
 		{one, "abandon a", ""},
 		{two, "lease a", "false false y"},
 		{two, "lease b", "true false"},
+		{two, "extend b", "true false"},
 	} {
 		if got := told(t, step.store, step.what); got != step.want {
 			t.Errorf("%s: %q, not %q", step.what, got, step.want)
@@ -241,6 +252,8 @@ func (l liar) Vault(stream grpc.BidiStreamingServer[pb.VaultAnswer, pb.VaultRequ
 		{Id: 1, Name: "a", Request: &pb.VaultRequest_Lease{}},
 		{Id: 1, Name: "a", Request: &pb.VaultRequest_Lease{Lease: &pb.VaultLease{Life: durationpb.New(1000 * time.Hour)}}},
 		{Id: 1, Name: "a", Request: &pb.VaultRequest_Lease{Lease: &pb.VaultLease{Life: &durationpb.Duration{Seconds: 1 << 62}}}},
+		{Id: 1, Name: "a", Request: &pb.VaultRequest_Extend{}},
+		{Id: 1, Name: "a", Request: &pb.VaultRequest_Extend{Extend: &pb.VaultExtend{Lease: "x", Life: &durationpb.Duration{Seconds: 1 << 62}}}},
 		{Id: 1, Name: "a", Request: &pb.VaultRequest_Put{}},
 		{Id: 1, Name: "a", Request: &pb.VaultRequest_Put{Put: &pb.VaultPut{Value: make([]byte, vault.ValueMost+1)}}},
 		{Id: 1, Name: "a", Request: &pb.VaultRequest_Put{Put: &pb.VaultPut{Value: []byte("x"), Keep: durationpb.New(-time.Hour)}}},

@@ -31,7 +31,10 @@ type vaultClient struct {
 
 type vaultStream = grpc.BidiStreamingServer[pb.VaultAnswer, pb.VaultRequest]
 
-var _ vault.Vault = (*vaultClient)(nil)
+var (
+	_ vault.Vault    = (*vaultClient)(nil)
+	_ vault.Extender = (*vaultClient)(nil)
+)
 
 func newVaultClient() *vaultClient {
 	return &vaultClient{places: make(chan struct{}, wire.VaultMost), opened: make(chan struct{}), waiting: make(map[uint64]chan<- *pb.VaultAnswer)}
@@ -175,4 +178,10 @@ func (v *vaultClient) Put(ctx context.Context, name string, c vault.Change) (sto
 func (v *vaultClient) Release(ctx context.Context, name, lease string) error {
 	_, err := v.ask(ctx, &pb.VaultRequest{Name: name, Request: &pb.VaultRequest_Release{Release: &pb.VaultRelease{Lease: lease}}})
 	return err
+}
+
+// Extend implements [vault.Extender]. A gateway that cannot says so.
+func (v *vaultClient) Extend(ctx context.Context, name, lease string, life time.Duration) (held bool, err error) {
+	a, err := v.ask(ctx, &pb.VaultRequest{Name: name, Request: &pb.VaultRequest_Extend{Extend: &pb.VaultExtend{Lease: lease, Life: durationpb.New(life)}}})
+	return a.GetLease() != "", err
 }

@@ -27,7 +27,7 @@ func (s *Store) Examine(ctx context.Context, request backends.ExamineRequest, te
 		tell(told)
 		return err == nil
 	}
-	drop, err := s.Open(ctx, backends.OpenRequest(request))
+	drop, err := s.Open(ctx, backends.OpenRequest{Credential: request.Credential, Folder: request.Folder})
 	if !step("login", "", "login", err) {
 		return nil
 	}

@@ -593,7 +593,7 @@ func FuzzFromProto(f *testing.F) {
 			}
 		}
 		if m := new(pb.VaultLease); read(m) {
-			_, _ = VaultLifeFromProto(m)
+			_, _ = VaultLifeFromProto(m.GetLife())
 		}
 		if m := new(pb.Step); read(m) {
 			s := StepFromProto(m)

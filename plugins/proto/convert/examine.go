@@ -21,7 +21,7 @@ func ExamineToProto(r backends.ExamineRequest) (*pb.ExamineRequest, error) {
 	if err := checkText("folder", r.Folder); err != nil {
 		return nil, err
 	}
-	m := &pb.ExamineRequest{Folder: r.Folder}
+	m := &pb.ExamineRequest{Folder: r.Folder, FreshToken: r.FreshToken}
 	if r.Credential.Kind == 0 {
 		return m, nil
 	}
@@ -32,7 +32,7 @@ func ExamineToProto(r backends.ExamineRequest) (*pb.ExamineRequest, error) {
 
 // ExamineFromProto reads a request. A credential of a kind that is not known is [backends.Unsupported].
 func ExamineFromProto(m *pb.ExamineRequest) (backends.ExamineRequest, error) {
-	r := backends.ExamineRequest{Folder: m.GetFolder()}
+	r := backends.ExamineRequest{Folder: m.GetFolder(), FreshToken: m.GetFreshToken()}
 	if m.GetCredential() == nil {
 		return r, nil
 	}

@@ -47,9 +47,9 @@ func VaultPutFromProto(m *pb.VaultPut) (vault.Change, error) {
 }
 
 // VaultLifeFromProto reads for how long a lease is asked for.
-func VaultLifeFromProto(m *pb.VaultLease) (time.Duration, error) {
-	if !m.GetLife().IsValid() {
+func VaultLifeFromProto(life *durationpb.Duration) (time.Duration, error) {
+	if !life.IsValid() {
 		return 0, errVaultDuration
 	}
-	return m.GetLife().AsDuration(), nil
+	return life.AsDuration(), nil
 }

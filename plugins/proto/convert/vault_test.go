@@ -29,7 +29,7 @@ func TestVault(t *testing.T) {
 		}
 	}
 	for _, life := range []*durationpb.Duration{nil, {Seconds: 1 << 62}} {
-		if d, err := VaultLifeFromProto(&pb.VaultLease{Life: life}); err == nil {
+		if d, err := VaultLifeFromProto(life); err == nil {
 			t.Errorf("%v is taken as %v", life, d)
 		}
 	}

@@ -5823,8 +5823,9 @@ func (x *Hint) GetAccount() string {
 
 type ExamineRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Credential    *Credential            `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"` // absent: nobody logs in
-	Folder        string                 `protobuf:"bytes,2,opt,name=folder,proto3" json:"folder,omitempty"`         // empty: the inbox
+	Credential    *Credential            `protobuf:"bytes,1,opt,name=credential,proto3" json:"credential,omitempty"`                    // absent: nobody logs in
+	Folder        string                 `protobuf:"bytes,2,opt,name=folder,proto3" json:"folder,omitempty"`                            // empty: the inbox
+	FreshToken    bool                   `protobuf:"varint,3,opt,name=fresh_token,json=freshToken,proto3" json:"fresh_token,omitempty"` // a token of the store's own is asked for anew, although there is one that is good still
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5871,6 +5872,13 @@ func (x *ExamineRequest) GetFolder() string {
 		return x.Folder
 	}
 	return ""
+}
+
+func (x *ExamineRequest) GetFreshToken() bool {
+	if x != nil {
+		return x.FreshToken
+	}
+	return false
 }
 
 // Step is told when it has ended. The one without which nothing follows is the last.
@@ -5969,6 +5977,7 @@ type VaultRequest struct {
 	//	*VaultRequest_Lease
 	//	*VaultRequest_Put
 	//	*VaultRequest_Release
+	//	*VaultRequest_Extend
 	Request       isVaultRequest_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -6061,6 +6070,15 @@ func (x *VaultRequest) GetRelease() *VaultRelease {
 	return nil
 }
 
+func (x *VaultRequest) GetExtend() *VaultExtend {
+	if x != nil {
+		if x, ok := x.Request.(*VaultRequest_Extend); ok {
+			return x.Extend
+		}
+	}
+	return nil
+}
+
 type isVaultRequest_Request interface {
 	isVaultRequest_Request()
 }
@@ -6081,6 +6099,10 @@ type VaultRequest_Release struct {
 	Release *VaultRelease `protobuf:"bytes,6,opt,name=release,proto3,oneof"`
 }
 
+type VaultRequest_Extend struct {
+	Extend *VaultExtend `protobuf:"bytes,7,opt,name=extend,proto3,oneof"`
+}
+
 func (*VaultRequest_Get) isVaultRequest_Request() {}
 
 func (*VaultRequest_Lease) isVaultRequest_Request() {}
@@ -6088,6 +6110,8 @@ func (*VaultRequest_Lease) isVaultRequest_Request() {}
 func (*VaultRequest_Put) isVaultRequest_Request() {}
 
 func (*VaultRequest_Release) isVaultRequest_Request() {}
+
+func (*VaultRequest_Extend) isVaultRequest_Request() {}
 
 type VaultGet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -6284,13 +6308,66 @@ func (x *VaultRelease) GetLease() string {
 	return ""
 }
 
+// VaultExtend has a lease last for another life from now on, where nobody else has taken it meanwhile.
+type VaultExtend struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lease         string                 `protobuf:"bytes,1,opt,name=lease,proto3" json:"lease,omitempty"`
+	Life          *durationpb.Duration   `protobuf:"bytes,2,opt,name=life,proto3" json:"life,omitempty"` // up to 5 minutes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VaultExtend) Reset() {
+	*x = VaultExtend{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VaultExtend) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VaultExtend) ProtoMessage() {}
+
+func (x *VaultExtend) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VaultExtend.ProtoReflect.Descriptor instead.
+func (*VaultExtend) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *VaultExtend) GetLease() string {
+	if x != nil {
+		return x.Lease
+	}
+	return ""
+}
+
+func (x *VaultExtend) GetLife() *durationpb.Duration {
+	if x != nil {
+		return x.Life
+	}
+	return nil
+}
+
 // VaultAnswer comes from the gateway.
 type VaultAnswer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Failure       *Failure               `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`      // nothing was done, or with a put nobody knows
 	Entry         *VaultEntry            `protobuf:"bytes,3,opt,name=entry,proto3" json:"entry,omitempty"`          // to get and lease
-	Lease         string                 `protobuf:"bytes,4,opt,name=lease,proto3" json:"lease,omitempty"`          // to lease; empty: somebody else has it
+	Lease         string                 `protobuf:"bytes,4,opt,name=lease,proto3" json:"lease,omitempty"`          // to lease and extend; empty: somebody else has it, or it is over
 	Abandoned     bool                   `protobuf:"varint,5,opt,name=abandoned,proto3" json:"abandoned,omitempty"` // to lease: who had it before has neither put anything nor released it
 	Stored        bool                   `protobuf:"varint,6,opt,name=stored,proto3" json:"stored,omitempty"`       // to put; false: there is another version
 	unknownFields protoimpl.UnknownFields
@@ -6299,7 +6376,7 @@ type VaultAnswer struct {
 
 func (x *VaultAnswer) Reset() {
 	*x = VaultAnswer{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[74]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6311,7 +6388,7 @@ func (x *VaultAnswer) String() string {
 func (*VaultAnswer) ProtoMessage() {}
 
 func (x *VaultAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[74]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6324,7 +6401,7 @@ func (x *VaultAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VaultAnswer.ProtoReflect.Descriptor instead.
 func (*VaultAnswer) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{74}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *VaultAnswer) GetId() uint64 {
@@ -6380,7 +6457,7 @@ type VaultEntry struct {
 
 func (x *VaultEntry) Reset() {
 	*x = VaultEntry{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[75]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6392,7 +6469,7 @@ func (x *VaultEntry) String() string {
 func (*VaultEntry) ProtoMessage() {}
 
 func (x *VaultEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[75]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6405,7 +6482,7 @@ func (x *VaultEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VaultEntry.ProtoReflect.Descriptor instead.
 func (*VaultEntry) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{75}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *VaultEntry) GetValue() []byte {
@@ -6438,7 +6515,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[76]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6450,7 +6527,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[76]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6463,7 +6540,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{76}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -6483,7 +6560,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[77]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6495,7 +6572,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[77]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6508,7 +6585,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{77}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -6533,7 +6610,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[78]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6545,7 +6622,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[78]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6558,7 +6635,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{78}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{79}
 }
 
 type Metric_Bucket struct {
@@ -6571,7 +6648,7 @@ type Metric_Bucket struct {
 
 func (x *Metric_Bucket) Reset() {
 	*x = Metric_Bucket{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[79]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6583,7 +6660,7 @@ func (x *Metric_Bucket) String() string {
 func (*Metric_Bucket) ProtoMessage() {}
 
 func (x *Metric_Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[79]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6997,26 +7074,29 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\fWatchRequest\"P\n" +
 	"\x04Hint\x12.\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1a.dipylon.store.v2.HintKindR\x04kind\x12\x18\n" +
-	"\aaccount\x18\x02 \x01(\tR\aaccount\"f\n" +
+	"\aaccount\x18\x02 \x01(\tR\aaccount\"\x87\x01\n" +
 	"\x0eExamineRequest\x12<\n" +
 	"\n" +
 	"credential\x18\x01 \x01(\v2\x1c.dipylon.store.v2.CredentialR\n" +
 	"credential\x12\x16\n" +
-	"\x06folder\x18\x02 \x01(\tR\x06folder\"\xc8\x01\n" +
+	"\x06folder\x18\x02 \x01(\tR\x06folder\x12\x1f\n" +
+	"\vfresh_token\x18\x03 \x01(\bR\n" +
+	"freshToken\"\xc8\x01\n" +
 	"\x04Step\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x127\n" +
 	"\aoutcome\x18\x02 \x01(\x0e2\x1d.dipylon.store.v2.StepOutcomeR\aoutcome\x12-\n" +
 	"\x04took\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x16\n" +
 	"\x06detail\x18\x04 \x01(\tR\x06detail\x12\x14\n" +
 	"\x05cause\x18\x05 \x01(\tR\x05cause\x12\x16\n" +
-	"\x06advice\x18\x06 \x01(\tR\x06advice\"\x8f\x02\n" +
+	"\x06advice\x18\x06 \x01(\tR\x06advice\"\xc8\x02\n" +
 	"\fVaultRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12.\n" +
 	"\x03get\x18\x03 \x01(\v2\x1a.dipylon.store.v2.VaultGetH\x00R\x03get\x124\n" +
 	"\x05lease\x18\x04 \x01(\v2\x1c.dipylon.store.v2.VaultLeaseH\x00R\x05lease\x12.\n" +
 	"\x03put\x18\x05 \x01(\v2\x1a.dipylon.store.v2.VaultPutH\x00R\x03put\x12:\n" +
-	"\arelease\x18\x06 \x01(\v2\x1e.dipylon.store.v2.VaultReleaseH\x00R\areleaseB\t\n" +
+	"\arelease\x18\x06 \x01(\v2\x1e.dipylon.store.v2.VaultReleaseH\x00R\arelease\x127\n" +
+	"\x06extend\x18\a \x01(\v2\x1d.dipylon.store.v2.VaultExtendH\x00R\x06extendB\t\n" +
 	"\arequest\"\n" +
 	"\n" +
 	"\bVaultGet\";\n" +
@@ -7029,7 +7109,10 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x04keep\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04keep\x12\x14\n" +
 	"\x05lease\x18\x04 \x01(\tR\x05lease\"$\n" +
 	"\fVaultRelease\x12\x14\n" +
-	"\x05lease\x18\x01 \x01(\tR\x05lease\"\xd2\x01\n" +
+	"\x05lease\x18\x01 \x01(\tR\x05lease\"R\n" +
+	"\vVaultExtend\x12\x14\n" +
+	"\x05lease\x18\x01 \x01(\tR\x05lease\x12-\n" +
+	"\x04life\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04life\"\xd2\x01\n" +
 	"\vVaultAnswer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x123\n" +
 	"\afailure\x18\x02 \x01(\v2\x19.dipylon.store.v2.FailureR\afailure\x122\n" +
@@ -7170,7 +7253,7 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 
 var (
 	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 17)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 80)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 81)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -7263,20 +7346,21 @@ var (
 		(*VaultLease)(nil),            // 88: dipylon.store.v2.VaultLease
 		(*VaultPut)(nil),              // 89: dipylon.store.v2.VaultPut
 		(*VaultRelease)(nil),          // 90: dipylon.store.v2.VaultRelease
-		(*VaultAnswer)(nil),           // 91: dipylon.store.v2.VaultAnswer
-		(*VaultEntry)(nil),            // 92: dipylon.store.v2.VaultEntry
-		(*SettleRequest)(nil),         // 93: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 94: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 95: dipylon.store.v2.SettleResponse
-		(*Metric_Bucket)(nil),         // 96: dipylon.store.v2.Metric.Bucket
-		(*durationpb.Duration)(nil),   // 97: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 98: google.protobuf.Timestamp
+		(*VaultExtend)(nil),           // 91: dipylon.store.v2.VaultExtend
+		(*VaultAnswer)(nil),           // 92: dipylon.store.v2.VaultAnswer
+		(*VaultEntry)(nil),            // 93: dipylon.store.v2.VaultEntry
+		(*SettleRequest)(nil),         // 94: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 95: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 96: dipylon.store.v2.SettleResponse
+		(*Metric_Bucket)(nil),         // 97: dipylon.store.v2.Metric.Bucket
+		(*durationpb.Duration)(nil),   // 98: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 99: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,   // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	97,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	98,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
 	22,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,   // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
 	23,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
@@ -7291,14 +7375,14 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	32,  // 13: dipylon.store.v2.HealthResponse.metrics:type_name -> dipylon.store.v2.Metric
 	31,  // 14: dipylon.store.v2.HealthResponse.warnings:type_name -> dipylon.store.v2.Warning
 	15,  // 15: dipylon.store.v2.Warning.kind:type_name -> dipylon.store.v2.Warning.Kind
-	98,  // 16: dipylon.store.v2.Warning.since:type_name -> google.protobuf.Timestamp
-	98,  // 17: dipylon.store.v2.Warning.until:type_name -> google.protobuf.Timestamp
+	99,  // 16: dipylon.store.v2.Warning.since:type_name -> google.protobuf.Timestamp
+	99,  // 17: dipylon.store.v2.Warning.until:type_name -> google.protobuf.Timestamp
 	16,  // 18: dipylon.store.v2.Metric.kind:type_name -> dipylon.store.v2.Metric.Kind
-	96,  // 19: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
+	97,  // 19: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
 	1,   // 20: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
 	34,  // 21: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
 	33,  // 22: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	98,  // 23: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	99,  // 23: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
 	34,  // 24: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
 	36,  // 25: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
 	41,  // 26: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
@@ -7318,7 +7402,7 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	55,  // 40: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
 	33,  // 41: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
 	44,  // 42: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	98,  // 43: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	99,  // 43: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
 	51,  // 44: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
 	47,  // 45: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
 	3,   // 46: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
@@ -7333,7 +7417,7 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	7,   // 55: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
 	59,  // 56: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
 	60,  // 57: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
-	98,  // 58: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	99,  // 58: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
 	8,   // 59: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
 	58,  // 60: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
 	61,  // 61: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
@@ -7345,12 +7429,12 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	17,  // 67: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
 	12,  // 68: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
 	67,  // 69: dipylon.store.v2.Verdict.directory:type_name -> dipylon.store.v2.DirectoryEntry
-	97,  // 70: dipylon.store.v2.Verdict.holds:type_name -> google.protobuf.Duration
+	98,  // 70: dipylon.store.v2.Verdict.holds:type_name -> google.protobuf.Duration
 	10,  // 71: dipylon.store.v2.DirectoryEntry.rich_text:type_name -> dipylon.store.v2.RichText
 	11,  // 72: dipylon.store.v2.DirectoryEntry.format:type_name -> dipylon.store.v2.Format
 	58,  // 73: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
 	61,  // 74: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	98,  // 75: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	99,  // 75: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
 	34,  // 76: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
 	68,  // 77: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
 	70,  // 78: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
@@ -7364,70 +7448,72 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	76,  // 86: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
 	78,  // 87: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
 	77,  // 88: dipylon.store.v2.CollectRequest.ask:type_name -> dipylon.store.v2.Ask
-	97,  // 89: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	98,  // 89: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
 	51,  // 90: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	97,  // 91: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	98,  // 91: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
 	17,  // 92: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
 	81,  // 93: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
 	80,  // 94: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
 	17,  // 95: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
 	58,  // 96: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
 	61,  // 97: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	98,  // 98: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	99,  // 98: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
 	13,  // 99: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
 	33,  // 100: dipylon.store.v2.ExamineRequest.credential:type_name -> dipylon.store.v2.Credential
 	14,  // 101: dipylon.store.v2.Step.outcome:type_name -> dipylon.store.v2.StepOutcome
-	97,  // 102: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
+	98,  // 102: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
 	87,  // 103: dipylon.store.v2.VaultRequest.get:type_name -> dipylon.store.v2.VaultGet
 	88,  // 104: dipylon.store.v2.VaultRequest.lease:type_name -> dipylon.store.v2.VaultLease
 	89,  // 105: dipylon.store.v2.VaultRequest.put:type_name -> dipylon.store.v2.VaultPut
 	90,  // 106: dipylon.store.v2.VaultRequest.release:type_name -> dipylon.store.v2.VaultRelease
-	97,  // 107: dipylon.store.v2.VaultLease.life:type_name -> google.protobuf.Duration
-	97,  // 108: dipylon.store.v2.VaultPut.keep:type_name -> google.protobuf.Duration
-	17,  // 109: dipylon.store.v2.VaultAnswer.failure:type_name -> dipylon.store.v2.Failure
-	92,  // 110: dipylon.store.v2.VaultAnswer.entry:type_name -> dipylon.store.v2.VaultEntry
-	97,  // 111: dipylon.store.v2.VaultEntry.age:type_name -> google.protobuf.Duration
-	94,  // 112: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	66,  // 113: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	18,  // 114: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	24,  // 115: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	29,  // 116: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	35,  // 117: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	37,  // 118: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	39,  // 119: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	62,  // 120: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	69,  // 121: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	71,  // 122: dipylon.store.v2.Store.Deliveries:input_type -> dipylon.store.v2.DeliveriesRequest
-	73,  // 123: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	75,  // 124: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	93,  // 125: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	63,  // 126: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
-	82,  // 127: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	84,  // 128: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
-	27,  // 129: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
-	91,  // 130: dipylon.store.v2.Store.Vault:input_type -> dipylon.store.v2.VaultAnswer
-	19,  // 131: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	25,  // 132: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	30,  // 133: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	36,  // 134: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	38,  // 135: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	40,  // 136: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	65,  // 137: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	65,  // 138: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	72,  // 139: dipylon.store.v2.Store.Deliveries:output_type -> dipylon.store.v2.DeliveriesResponse
-	65,  // 140: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	79,  // 141: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	95,  // 142: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	64,  // 143: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
-	83,  // 144: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	85,  // 145: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
-	28,  // 146: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
-	86,  // 147: dipylon.store.v2.Store.Vault:output_type -> dipylon.store.v2.VaultRequest
-	131, // [131:148] is the sub-list for method output_type
-	114, // [114:131] is the sub-list for method input_type
-	114, // [114:114] is the sub-list for extension type_name
-	114, // [114:114] is the sub-list for extension extendee
-	0,   // [0:114] is the sub-list for field type_name
+	91,  // 107: dipylon.store.v2.VaultRequest.extend:type_name -> dipylon.store.v2.VaultExtend
+	98,  // 108: dipylon.store.v2.VaultLease.life:type_name -> google.protobuf.Duration
+	98,  // 109: dipylon.store.v2.VaultPut.keep:type_name -> google.protobuf.Duration
+	98,  // 110: dipylon.store.v2.VaultExtend.life:type_name -> google.protobuf.Duration
+	17,  // 111: dipylon.store.v2.VaultAnswer.failure:type_name -> dipylon.store.v2.Failure
+	93,  // 112: dipylon.store.v2.VaultAnswer.entry:type_name -> dipylon.store.v2.VaultEntry
+	98,  // 113: dipylon.store.v2.VaultEntry.age:type_name -> google.protobuf.Duration
+	95,  // 114: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	66,  // 115: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	18,  // 116: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	24,  // 117: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	29,  // 118: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	35,  // 119: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	37,  // 120: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	39,  // 121: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	62,  // 122: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	69,  // 123: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	71,  // 124: dipylon.store.v2.Store.Deliveries:input_type -> dipylon.store.v2.DeliveriesRequest
+	73,  // 125: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	75,  // 126: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	94,  // 127: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	63,  // 128: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
+	82,  // 129: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	84,  // 130: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
+	27,  // 131: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
+	92,  // 132: dipylon.store.v2.Store.Vault:input_type -> dipylon.store.v2.VaultAnswer
+	19,  // 133: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	25,  // 134: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	30,  // 135: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	36,  // 136: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	38,  // 137: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	40,  // 138: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	65,  // 139: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	65,  // 140: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	72,  // 141: dipylon.store.v2.Store.Deliveries:output_type -> dipylon.store.v2.DeliveriesResponse
+	65,  // 142: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	79,  // 143: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	96,  // 144: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	64,  // 145: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
+	83,  // 146: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	85,  // 147: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
+	28,  // 148: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
+	86,  // 149: dipylon.store.v2.Store.Vault:output_type -> dipylon.store.v2.VaultRequest
+	133, // [133:150] is the sub-list for method output_type
+	116, // [116:133] is the sub-list for method input_type
+	116, // [116:116] is the sub-list for extension type_name
+	116, // [116:116] is the sub-list for extension extendee
+	0,   // [0:116] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -7480,6 +7566,7 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*VaultRequest_Lease)(nil),
 		(*VaultRequest_Put)(nil),
 		(*VaultRequest_Release)(nil),
+		(*VaultRequest_Extend)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -7487,7 +7574,7 @@ func file_dipylon_store_v2_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
 			NumEnums:      17,
-			NumMessages:   80,
+			NumMessages:   81,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
