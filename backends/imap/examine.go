@@ -26,12 +26,13 @@ type examination struct {
 	*probe.Way
 	store *Store
 	with  backends.Credential
+	fresh bool // a token is asked for anew
 }
 
 // Examine implements [backends.Examiner]. A credential that was good is presented again to find out how many connections the server
 // takes.
 func (s *Store) Examine(ctx context.Context, request backends.ExamineRequest, tell func(backends.Step)) error {
-	x := &examination{probe.New(ctx, tell), s, request.Credential}
+	x := &examination{probe.New(ctx, tell), s, request.Credential, request.FreshToken}
 	if x.server() && x.token() && x.login() {
 		x.submission()
 		x.recipient()
@@ -102,10 +103,13 @@ func (x *examination) token() bool {
 	return x.Step("token", func(ctx context.Context) (found probe.Found, err error) {
 		ctx, cancel := context.WithTimeout(ctx, time.Duration(s.settings.Timeout))
 		defer cancel()
+		if x.fresh {
+			s.tokens.Afresh(ctx, x.with.User)
+		}
 		if _, err := s.tokens.Token(ctx, x.with.User); err != nil {
 			return found, probe.ByToken(err)
 		}
-		return x.ends("the issuer gives one"), nil
+		return x.ends("there is one: " + s.tokens.Origin(x.with.User).String()), nil
 	})
 }
 

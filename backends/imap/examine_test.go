@@ -2,6 +2,7 @@ package imap_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -130,6 +131,28 @@ func TestExamineCauses(t *testing.T) {
 				t.Errorf("%+v", steps)
 			}
 		})
+	}
+}
+
+// TestExamineFreshToken: an examination says where its token has come from, and asks for another one where it is to.
+func TestExamineFreshToken(t *testing.T) {
+	t.Parallel()
+	p := provider.Start(t)
+	f := twoMessages()
+	f.Caps, f.On = provider.IMAPCaps, p.IMAP(nil)
+	s := storeOf(t, fakeimap.Start(t, f), map[string]any{"oauth": tokenSettings(p)})
+	for i, want := range []int{1, 1, 2, 3} {
+		var steps []backends.Step
+		request := backends.ExamineRequest{Credential: actingFor("ada@peer.example"), FreshToken: i > 1}
+		if err := s.Examine(t.Context(), request, func(step backends.Step) { steps = append(steps, step) }); err != nil {
+			t.Fatal(err)
+		}
+		told := slices.ContainsFunc(steps, func(s backends.Step) bool {
+			return s.Name == "token" && strings.Contains(s.Detail, "the issuer has given it")
+		})
+		if p.Given() != want || !told || steps[len(steps)-1].Outcome != backends.StepGood {
+			t.Errorf("%d tokens, want %d: %+v", p.Given(), want, steps)
+		}
 	}
 }
 

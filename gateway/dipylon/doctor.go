@@ -30,6 +30,7 @@ type doctoring struct {
 	timeout time.Duration
 	refuse  string
 	self    bool
+	fresh   bool
 }
 
 func newDoctor() *cobra.Command {
@@ -51,6 +52,9 @@ route:NAME is the route.
 
 With --must-refuse the gateway tries to open a mailbox that it must not reach, as an application at a provider reaches every
 mailbox until somebody has scoped it. With --send-to-self a mail goes from the mailbox to itself, and is waited for; it stays there.
+
+A token that is asked for comes from the issuer, or, where the gateways on one state share a login, from what they have: the step says
+which. With --fresh-token the issuer is asked in any case; a login goes on, as the refresh token that comes of it is there for all.
 
 Statuses: 0 all that was tried works (there may be warnings), 1 a step has failed, 2 the command line is wrong, 75 the
 examination could not be carried out, 78 the configuration is wrong.`,
@@ -74,6 +78,7 @@ examination could not be carried out, 78 the configuration is wrong.`,
 	f.DurationVar(&d.timeout, "timeout", 5*time.Minute, "how long all of it may take")
 	f.StringVar(&d.refuse, "must-refuse", "", "try to open this `mailbox` too, which must not be possible")
 	f.BoolVar(&d.self, "send-to-self", false, "send a mail from the mailbox, or the route's user, to itself")
+	f.BoolVar(&d.fresh, "fresh-token", false, "ask the issuer for a token, although there is one that is good still")
 	_ = cmd.MarkFlagFilename("password-file") // fails only where there is no such flag
 	cmd.MarkFlagsMutuallyExclusive("password-file", "password-stdin")
 	return cmd
@@ -104,14 +109,14 @@ func (d *doctoring) run(ctx context.Context, cmd *cobra.Command, cfg *config.Con
 func (d *doctoring) examine(ctx context.Context, cmd *cobra.Command, cfg *config.Config, args []string, tell func(backends.Step)) error {
 	name, isRoute := strings.CutPrefix(args[0], "route:")
 	if _, err := manage.StoreNamed(cfg, name); err == nil && !isRoute {
-		e := manage.Examination{Store: name, Mailbox: args[1], Acts: d.file == "" && !d.stdin, MustRefuse: d.refuse, SendToSelf: d.self}
+		e := manage.Examination{Store: name, Mailbox: args[1], Acts: d.file == "" && !d.stdin, MustRefuse: d.refuse, SendToSelf: d.self, FreshToken: d.fresh}
 		e.Secret = func() ([]byte, error) { return d.password(cmd, args[1]) }
 		return manage.Examine(ctx, cfg, e, tell)
 	}
 	if !slices.ContainsFunc(cfg.Routes, func(r config.Route) bool { return r.Name == name }) {
 		return withCode(exitUsage, fmt.Errorf("the configuration has no store %q, and no route", name))
 	}
-	return manage.ExamineRoute(ctx, cfg, server.RouteExamination{Route: name, To: args[1], MustRefuse: d.refuse, SendToSelf: d.self}, tell)
+	return manage.ExamineRoute(ctx, cfg, server.RouteExamination{Route: name, To: args[1], MustRefuse: d.refuse, SendToSelf: d.self, FreshToken: d.fresh}, tell)
 }
 
 // password is the mailbox's: from a file, the input, or somebody at a terminal.

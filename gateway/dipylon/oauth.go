@@ -32,7 +32,7 @@ func newOAuth() *cobra.Command {
 	}
 	cmd.PersistentFlags().StringVarP(&from.file, "config", "c", "", configUsage)
 	_ = cmd.MarkPersistentFlagFilename("config", "yaml", "yml") // fails only where there is no such flag
-	cmd.AddCommand(newOAuthLogin(&from))
+	cmd.AddCommand(newOAuthLogin(&from), newOAuthForget(&from))
 	return cmd
 }
 

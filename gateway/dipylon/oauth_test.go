@@ -189,3 +189,101 @@ func TestOAuthLoginRefused(t *testing.T) {
 		}
 	}
 }
+
+// dipylonSays runs a command, and gives its status and all that it says.
+func dipylonSays(t *testing.T, input string, args ...string) (int, string) {
+	t.Helper()
+	var out, said bytes.Buffer
+	code := run(t.Context(), args, strings.NewReader(input), &out, &said)
+	return code, out.String() + said.String()
+}
+
+// withRoute adds a route with a login to a configuration. Nobody listens where it leads.
+func withRoute(t *testing.T, p *provider.Provider, file string) {
+	t.Helper()
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	_, err = fmt.Fprintf(f, `routes:
+  - {name: office, domains: ["*"], to: smtp, hosts: ["127.0.0.1:1"], tls: verified, user: ada@office.example, oauth: {issuer: %q, ca: %q, client_id: %q, scopes: [mail], %s}}
+`, p.Issuer, p.CA, oauthApplication, byRefresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOAuthForget: a login is removed, also of a store that is in the configuration no more, and nothing else is.
+func TestOAuthForget(t *testing.T) {
+	p := provider.Start(t)
+	file := oauthFile(t, p, byRefresh)
+	withRoute(t, p, file)
+	for _, what := range []string{"store:office", "route:office"} {
+		if code, said := dipylonSays(t, p.NewRefresh("ada@office.example")+"\n", "oauth", "login", "--refresh-token", "--config", file, what); code != 0 {
+			t.Fatal(said)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renamed := filepath.Join(filepath.Dir(file), "renamed.yaml")
+	if err := os.WriteFile(renamed, bytes.Replace(text, []byte("- name: office"), []byte("- name: other"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(filepath.Dir(file), "state", "stores", "old", "oauth-login")
+	if err := os.MkdirAll(filepath.Dir(left), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(left, []byte("of an earlier version"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		file, what string
+		code       int
+		says       string
+	}{
+		{file, "none", 1, "keeps no login"},
+		{file, "../office", exitUsage, "no name"},
+		{file, "office", exitUsage, "say store:office"},
+		{renamed, "store:office", 0, "The login of the store office is removed"},
+		{file, "store:office", 1, "keeps no login"},
+		{file, "old", 0, "The login of the store old is removed"},
+	} {
+		if code, said := dipylonSays(t, "", "oauth", "forget", "--config", tt.file, tt.what); code != tt.code || !strings.Contains(said, tt.says) {
+			t.Errorf("%s: status %d: %s", tt.what, code, said)
+		}
+	}
+	if _, err := os.Stat(left); err == nil {
+		t.Error("what an earlier version has left is there still")
+	}
+	loggedIn(t, p, file, vault.Route("office"), "route office")
+}
+
+// TestDoctorFreshToken: the doctor says whether a token is the one that is shared, and asks for another one, after which the login
+// goes on, where the issuer makes each refresh token void with its use.
+func TestDoctorFreshToken(t *testing.T) {
+	p := provider.Start(t)
+	p.Once = true
+	file := oauthFile(t, p, byRefresh)
+	withRoute(t, p, file)
+	if code, said := dipylonSays(t, p.NewRefresh("ada@office.example")+"\n", "oauth", "login", "--refresh-token", "--config", file, "route:office"); code != 0 {
+		t.Fatal(said)
+	}
+	before := p.Given()
+	for i, tt := range []struct {
+		says string
+		more []string
+	}{
+		{"share", nil}, {"the issuer has given it", []string{"--fresh-token"}}, {"the issuer has given it", []string{"--fresh-token"}}, {"share", nil},
+	} {
+		_, said := dipylonSays(t, "", append([]string{"doctor", "--config", file, "route:office"}, tt.more...)...)
+		if line := regexp.MustCompile("(?m)^.*  token: .*$").FindString(said); !strings.HasPrefix(line, "good") || !strings.Contains(line, tt.says) {
+			t.Errorf("run %d: %q of\n%s", i, line, said)
+		}
+	}
+	if n := p.Given() - before; n != 2 {
+		t.Errorf("%d tokens are given", n)
+	}
+}

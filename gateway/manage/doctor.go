@@ -34,6 +34,8 @@ type Examination struct {
 	MustRefuse string
 	// SendToSelf has a mail sent from the mailbox to itself.
 	SendToSelf bool
+	// FreshToken has the store ask for a token anew, although there is one that is good still.
+	FreshToken bool
 }
 
 // Examine starts a store's backend as the gateway does, with a state folder of its own, and tells each step from there to the
@@ -61,6 +63,7 @@ func Examine(ctx context.Context, cfg *config.Config, e Examination, tell func(b
 	if err != nil {
 		return err
 	}
+	request.FreshToken = e.FreshToken
 	o := doctor.Options{Can: can.Capabilities, Login: request, Address: addressOf(s, name), SendToSelf: e.SendToSelf}
 	if o.MustRefuse, err = e.mustRefuse(cfg, s, can); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,6 +18,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/passwords"
 	"github.com/dipylon/dipylon/gateway/spool"
+	"github.com/dipylon/dipylon/gateway/vault"
 )
 
 // newAttention makes the list of what needs attention, with all that the gateway knows of itself.
@@ -27,6 +29,7 @@ func (g *Server) newAttention() *attention.Registry {
 	})
 	all.Source("stores", func(context.Context) ([]attention.Concern, error) { return storeConcerns(g.Snapshot().Stores), nil })
 	all.Source("routes", func(context.Context) ([]attention.Concern, error) { return g.routeConcerns(), nil })
+	all.Source("logins", g.loginConcerns)
 	all.Source("passwords", g.passwordConcerns)
 	all.Source("collect", g.collectConcerns)
 	all.Source("devices", g.deviceConcerns)
@@ -159,6 +162,37 @@ func (g *Server) routeConcerns() (concerns []attention.Concern) {
 		}
 	}
 	return concerns
+}
+
+// loginConcerns are logins that the state keeps of what is in the configuration no more.
+func (g *Server) loginConcerns(ctx context.Context) ([]attention.Concern, error) {
+	owners, err := g.vault.Keepers(ctx)
+	return loginConcernsOf(owners, g.inForce.Load().cfg), err
+}
+
+func loginConcernsOf(owners []string, cfg *config.Config) (all []attention.Concern) {
+	has := make(map[string]bool)
+	for _, s := range cfg.Stores {
+		has[vault.Store(s.Name)] = true
+	}
+	for _, r := range cfg.Routes {
+		has[vault.Route(r.Name)] = r.OAuth != nil
+	}
+	for _, a := range cfg.Collect {
+		has[vault.Collect(a.Name)] = a.OAuth != nil
+	}
+	for _, owner := range owners {
+		if has[owner] {
+			continue
+		}
+		kind, name, _ := strings.Cut(owner, " ")
+		all = append(all, attention.Concern{
+			Key: "login:" + owner, Kind: attention.Token, Severity: attention.Notice,
+			Text:   fmt.Sprintf("the state keeps the login of the %s %q, which the configuration does not have any more", kind, name),
+			Advice: fmt.Sprintf("dipylon oauth forget %s:%s removes it, unless another gateway on this state needs it", kind, name),
+		})
+	}
+	return all
 }
 
 // matterKind is what a matter of tokens is about.

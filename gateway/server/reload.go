@@ -207,7 +207,10 @@ func (g *Server) apply(c *change) {
 	before, down := g.cfg.Transfer, g.down()
 	g.listening, g.cfg = c.listening, c.cfg
 	g.useRelay(c.cfg)
-	g.relaying.Go(func() { g.tokens.keep(c.cfg) })
+	g.relaying.Go(func() {
+		g.tokens.keep(c.cfg)
+		g.tokens.wake(c.cfg)
+	})
 	g.relaying.Go(func() { g.liftDays(g.alive, routes, c.routes) })
 	g.relaying.Go(func() { g.liftCommon(g.alive, down) })
 	g.relaying.Go(func() { g.releaseUnasked(g.alive, routes, c.routes) })

@@ -15,6 +15,7 @@ import (
 	"github.com/emersion/go-sasl"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/oauth"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/backends/probe"
 	"github.com/dipylon/dipylon/config"
@@ -32,6 +33,8 @@ type RouteExamination struct {
 	MustRefuse string
 	// SendToSelf has a mail sent from the route's user to itself.
 	SendToSelf bool
+	// FreshToken has a token asked for anew, although there is one that is good still.
+	FreshToken bool
 }
 
 // serversExamined bounds the servers of a route that are looked at.
@@ -57,7 +60,7 @@ func ExamineRoute(ctx context.Context, cfg *config.Config, e RouteExamination, t
 	}
 	for _, r := range table.Routes() {
 		if r.Name == e.Route {
-			x := &routeExamination{probe.New(ctx, tell), cfg, r, e}
+			x := &routeExamination{probe.New(ctx, tell), cfg, r, e, &tokens}
 			x.run()
 			return x.Err()
 		}
@@ -70,6 +73,8 @@ type routeExamination struct {
 	cfg   *config.Config
 	route *route.Route
 	asked RouteExamination
+
+	tokens *tokenSources
 }
 
 func (x *routeExamination) run() {
@@ -101,11 +106,30 @@ func (x *routeExamination) token() bool {
 		return true
 	}
 	return x.Step("token", func(ctx context.Context) (found probe.Found, err error) {
+		source := x.source()
+		if source != nil && x.asked.FreshToken {
+			source.Afresh(ctx, x.user())
+		}
 		if _, err := x.route.Tokens(x.user()).Token(ctx); err != nil {
 			return found, probe.ByToken(err)
 		}
-		return probe.Found{Detail: "there is one for " + x.user()}, nil
+		found.Detail = "there is one for " + x.user()
+		if source != nil {
+			found.Detail += ": " + source.Origin(x.user()).String()
+		}
+		return found, nil
 	})
+}
+
+// source is what gets the route's tokens; nil: a file or a command has them, or there can be none.
+func (x *routeExamination) source() *oauth.Source {
+	for _, r := range x.cfg.Routes {
+		if r.Name == x.route.Name && r.OAuth != nil {
+			source, _ := x.tokens.ofRoute(x.cfg, r) // where it fails, asking for a token says so
+			return source
+		}
+	}
+	return nil
 }
 
 // servers looks at those that are named.

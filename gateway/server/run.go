@@ -98,6 +98,7 @@ func (g *Server) start(ctx context.Context) error {
 	g.setTransfer(g.cfg.Transfer)
 	g.relaying.Go(func() { g.liftKept(g.alive) }) // an earlier process may have had another mode
 	g.useRelay(g.cfg)
+	g.tokens.wake(g.cfg)
 	g.serveCommands()
 	g.publish()
 	g.collect(g.cfg, nil)

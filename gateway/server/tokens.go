@@ -43,6 +43,23 @@ func (t *tokenSources) of(cfg *config.Config, r config.Route) func(mailbox strin
 	return t.asked(cfg.OAuthOf(r), cfg.RouteFolder(r.Name), vault.Route(r.Name))
 }
 
+// ofRoute is what gets the tokens of a route with oauth.
+func (t *tokenSources) ofRoute(cfg *config.Config, r config.Route) (*oauth.Source, error) {
+	return t.source(cfg.OAuthOf(r), cfg.RouteFolder(r.Name), vault.Route(r.Name))
+}
+
+// wake makes the sources of routes that have a login, which ends if it is not used: they see to that, also where no mail goes that way.
+func (t *tokenSources) wake(cfg *config.Config) {
+	for _, r := range cfg.Routes {
+		if !r.OAuth.KeepsLogin() {
+			continue
+		}
+		if _, err := t.ofRoute(cfg, r); err != nil && !errors.Is(err, errStopping) {
+			t.log.Error().Err(err).Str("of", vault.Route(r.Name)).Msg("nobody sees to it that the login is used")
+		}
+	}
+}
+
 // asked is what gets tokens as a configuration says, for a mailbox. owner is whose they are in the vault.
 func (t *tokenSources) asked(c oauth.Config, folder, owner string) func(mailbox string) smtpclient.Tokens {
 	return func(mailbox string) smtpclient.Tokens {

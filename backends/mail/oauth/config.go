@@ -45,6 +45,10 @@ type Config struct {
 
 	// Timeout bounds one request [20 s].
 	Timeout time.Duration
+	// LeaseLife is how long others wait for a process that has ended while it asked for a token that it was to share [15 s].
+	LeaseLife time.Duration
+	// IdleLook is about how often is looked whether a login was used lately, which ends if it is not [12 h].
+	IdleLook time.Duration
 	// Notice is told of each request that has failed, also where a token that is still good hides it, and of a login that cannot be
 	// kept; [Headline] says which. nil: nobody.
 	Notice func(error)
@@ -71,6 +75,7 @@ func (c Config) withDefaults() Config {
 		c.Scopes = defaultScopes[c.Provider+" "+string(c.Grant)]
 	}
 	c.Timeout = cmp.Or(c.Timeout, 20*time.Second)
+	c.LeaseLife, c.IdleLook = cmp.Or(c.LeaseLife, leaseLife), cmp.Or(c.IdleLook, idleLook)
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -17,6 +17,7 @@ type grant struct {
 	token         string
 	since, expiry time.Time
 	refresh       string // what the next one is asked for with, of [RefreshToken]
+	shared        bool   // another process has got it
 }
 
 // lifeDefault is taken where an issuer does not say how long a token is good, or says that it is over as it comes: each session would

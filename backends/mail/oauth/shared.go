@@ -21,7 +21,8 @@ import (
 )
 
 // What gateways share: each token stands in the vault, and who wants another one takes a lease first, so that one of them
-// asks the issuer and the others wait for what it gets. Who ends in the middle keeps them waiting until the lease is over.
+// asks the issuer and the others wait for what it gets. Who ends in the middle keeps them waiting until the lease is over, which is
+// short, and made longer as long as the request takes.
 //
 // With a refresh token the entry is the login, too. A gateway that ends between the issuer's answer and the vault's takes a
 // refresh token with it that nobody else has. Where the issuer lets the old one be used again for a while, nothing is lost; where
@@ -169,13 +170,40 @@ func (s *Source) alone(ctx context.Context, mailbox string, err error) (grant, e
 	return s.fetch(ctx, mailbox, "")
 }
 
-// leaseLife is how long a lease lasts: longer than requests take.
-func (s *Source) leaseLife() time.Duration { return min(3*s.config.Timeout, vault.LeaseMost) }
+// leaseLife is how long a lease lasts of whom nothing is heard. It is extended leaseParts times in that time.
+const leaseLife, leaseParts = 15 * time.Second, 4
+
+// leaseLife is how long a lease lasts: longer than requests take where it cannot be extended.
+func (s *Source) leaseLife(at place) time.Duration {
+	if _, can := at.vault.(vault.Extender); can {
+		return s.config.LeaseLife
+	}
+	return min(3*s.config.Timeout, vault.LeaseMost)
+}
+
+// hold extends a lease until stop is called. Where that fails it runs out: somebody else may ask the issuer, too.
+func (s *Source) hold(at place, lease vault.Lease) (stop func()) {
+	longer, can := at.vault.(vault.Extender)
+	if !can {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for pause.For(ctx, s.config.LeaseLife/leaseParts) {
+			if held, err := longer.Extend(ctx, at.name, lease.ID, s.config.LeaseLife); err == nil && !held {
+				return
+			}
+		}
+	}()
+	return func() { cancel(); <-ended }
+}
 
 // awaitLease waits for the lease, or for a token that another gateway has got.
 func (s *Source) awaitLease(ctx context.Context, at place, refused [sha256.Size]byte) (vault.Lease, error) {
 	for wait := sharedAgain; ; wait = min(2*wait, sharedAgainMost) {
-		lease, err := at.vault.Lease(ctx, at.name, s.leaseLife())
+		lease, err := at.vault.Lease(ctx, at.name, s.leaseLife(at))
 		if err != nil || lease.ID != "" {
 			return lease, err
 		}
@@ -197,11 +225,12 @@ func (s *Source) takeOver(at place, e vault.Entry, refused [sha256.Size]byte) (g
 		return grant{}, false
 	}
 	now := s.config.Now()
-	return grant{token: k.Token, since: now.Add(-e.Age), expiry: now.Add(left), refresh: k.Refresh}, true
+	return grant{token: k.Token, since: now.Add(-e.Age), expiry: now.Add(left), refresh: k.Refresh, shared: true}, true
 }
 
 // renew asks the issuer, with the lease, and puts what comes where all have it.
 func (s *Source) renew(ctx context.Context, at place, mailbox string, lease vault.Lease) (g grant, err error) {
+	defer s.hold(at, lease)()
 	refresh := ""
 	if s.config.Grant == RefreshToken {
 		s.keeping.Lock() // or what could not be kept before would be while the next is asked for with it

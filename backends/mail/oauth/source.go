@@ -72,6 +72,9 @@ func New(c Config) (*Source, error) {
 	s := &Source{config: c, client: client, transport: transport, places: make(chan struct{}, flightsMost), tokens: make(map[string]*entry)}
 	s.alive, s.end = context.WithCancel(context.Background())
 	s.lingers, s.cut = context.WithCancel(context.Background())
+	if c.Grant == RefreshToken && c.Vault.Shared != nil {
+		s.flights.Go(s.keepUsed)
+	}
 	return s, nil
 }
 
@@ -127,13 +130,7 @@ func (s *Source) look(mailbox string) (token string, flight chan struct{}, err e
 	if s.closed {
 		return "", nil, &Error{Kind: Outage, Err: errSourceClosed}
 	}
-	now, key := s.config.Now(), s.key(mailbox)
-	e := s.tokens[key]
-	if e == nil {
-		e = &entry{}
-		s.forget(now)
-		s.tokens[key] = e
-	}
+	now, e := s.config.Now(), s.entryOf(s.key(mailbox))
 	left, may := e.grant.expiry.Sub(now), !now.Before(e.again)
 	part := e.grant.life() / 5 // of tokens that live for seconds
 	if e.grant.token != "" && left > min(usableLeast, part) {
@@ -149,6 +146,17 @@ func (s *Source) look(mailbox string) (token string, flight chan struct{}, err e
 		s.fly(e, mailbox)
 	}
 	return "", e.flight, nil
+}
+
+// entryOf is the entry under a key, which is made where there is none. The lock is held.
+func (s *Source) entryOf(key string) *entry {
+	e := s.tokens[key]
+	if e == nil {
+		e = &entry{}
+		s.forget(s.config.Now())
+		s.tokens[key] = e
+	}
+	return e
 }
 
 // forget makes room for another mailbox: those go whose token is over, or whichever comes.
