@@ -66,7 +66,7 @@
 // Destinations belong to one of 64 shards, by their names' hash. With PostgreSQL the shards are shared out
 // among the gateways that give signs of life, so that the limits of a destination hold over all of them; each
 // takes in mail for all shards, tells the others at once (LISTEN, NOTIFY), and finds what it was not told of by a look
-// every ten seconds, or every second where it hears nothing, as behind a pooler. A
+// every ten seconds, or every second where it hears nothing, as behind a pooler, where it does not listen. A
 // gateway that gives no sign for the time of a lease loses its shards. The epoch of a shard grows each time
 // it is taken, and each transaction on it verifies the epoch: what a frozen gateway writes after it has
 // thawed fails with [ErrLease]. The clock of a lease goes on while a machine is suspended. A gateway that joins is given
@@ -118,7 +118,11 @@
 // beside a gateway that was frozen and does the same. Each message in a partition comes with a row of it in one transaction: a
 // gateway that knows of no newer one cannot write into one that is closed; its message comes where those lie that wait. While a
 // gateway of a version without partitions works on the mail, there are none. Where no further one can be made, as the role may not
-// any more, the newest is written into for five minutes and dropped, too.
+// any more, the newest is written into for five minutes and dropped, too. Why they cannot be looked after is told by
+// [Spool.PartitionFailure].
+//
+// Behind a pooler (package gateway/state) nothing can be detached beside those who use others: everybody waits for that, a tenth of a
+// second at the most, and it is tried again as long as somebody reads the table for long.
 //
 // Rows that are deleted make room for what comes, once autovacuum has removed them. Indexes begin with what grows with time, or are
 // small, and their empty pages are used again, too. So tables and indexes are as large as what waits and what passes between two

@@ -43,7 +43,7 @@ func (p *partitions) remove(ctx context.Context, one partition) error {
 // close has a partition refuse what comes.
 func (p *partitions) close(ctx context.Context, one partition) error {
 	return p.spool.db.Write(ctx, func(tx *state.Tx) error {
-		if err := limitWait(tx); err != nil {
+		if err := limitWait(tx, lockPatience); err != nil {
 			return err
 		}
 		_, err := tx.Exec("CREATE TRIGGER closed BEFORE INSERT ON " + one.name() + " FOR EACH ROW EXECUTE FUNCTION spool_contents_closed()")
@@ -51,19 +51,30 @@ func (p *partitions) close(ctx context.Context, one partition) error {
 	})
 }
 
-// detach makes a table of its own of a partition, or finishes that.
+// detach makes a table of its own of a partition, or finishes that. Behind a pooler others wait for it: what detaches beside them cannot
+// be in a transaction, and its bound on waiting cannot be outside of one.
 func (p *partitions) detach(ctx context.Context, one partition) error {
-	how := " CONCURRENTLY"
-	if one.detaching {
-		how = " FINALIZE"
+	statement := "ALTER TABLE spool_contents DETACH PARTITION " + one.name()
+	if !one.detaching && !p.spool.db.Pooled() {
+		return p.spool.db.Alter(ctx, lockPatience, statement+" CONCURRENTLY")
 	}
-	return p.spool.db.Alter(ctx, lockPatience, "ALTER TABLE spool_contents DETACH PARTITION "+one.name()+how)
+	patience := pausePatience
+	if one.detaching {
+		patience, statement = lockPatience, statement+" FINALIZE"
+	}
+	return p.spool.db.Write(ctx, func(tx *state.Tx) error {
+		if err := limitWait(tx, patience); err != nil {
+			return err
+		}
+		_, err := tx.Exec(statement)
+		return err
+	})
 }
 
 // drop drops what was a partition.
 func (p *partitions) drop(ctx context.Context, one partition) error {
 	return p.spool.db.Write(ctx, func(tx *state.Tx) error {
-		if err := limitWait(tx); err != nil {
+		if err := limitWait(tx, lockPatience); err != nil {
 			return err
 		}
 		needed, err := tx.One([]any{new(int)}, "SELECT 1 FROM spool_messages WHERE place = $1 AND place > 0 LIMIT 1", one.slot)

@@ -16,6 +16,8 @@ import (
 const (
 	// lockPatience is how long a change of a partition waits for others. Whoever wants the same partition waits behind it.
 	lockPatience = 500 * time.Millisecond
+	// pausePatience is how long one waits that all others wait behind, who put contents in or read them.
+	pausePatience = 100 * time.Millisecond
 	// roundsAPartition is how many times it is looked after partitions in the time for which one is written into.
 	roundsAPartition = 5
 	// closedAfter is how many rounds a partition stays open after the next one was made: every gateway knows of that by then.
@@ -38,6 +40,30 @@ type partitions struct {
 	spool *Spool
 	able  bool         // the server can do it
 	open  atomic.Int64 // the slot of the partition for what comes; 0: there is none
+	fails atomic.Pointer[PartitionFailure]
+}
+
+// PartitionFailure is why partitions cannot be looked after: contents of mail that passes through are deleted one by one, or stay.
+type PartitionFailure struct {
+	Since  time.Time // by this gateway's clock
+	Err    error
+	Denied bool // the role may not do it
+}
+
+// PartitionFailure is nil while all is well, with SQLite, and where another gateway looks after the partitions.
+func (s *Spool) PartitionFailure() *PartitionFailure { return s.partitions.fails.Load() }
+
+// note remembers what came of a round. That a gateway of an earlier version is at work is no failure.
+func (p *partitions) note(err error) {
+	before := p.fails.Load()
+	switch {
+	case err == nil || errors.Is(err, errOlder):
+		p.fails.Store(nil)
+	case before == nil:
+		p.fails.Store(&PartitionFailure{Since: time.Now(), Err: err, Denied: state.Denied(err)})
+	default:
+		p.fails.Store(&PartitionFailure{Since: before.Since, Err: err, Denied: state.Denied(err)})
+	}
 }
 
 // partition is one of them. Its slot is the second in which it was made, by the server's clock, and its number in
@@ -67,7 +93,8 @@ func (p *partitions) begin(ctx context.Context) error {
 		p.spool.o.Log.Info().Str("server_version_num", version).Msg("the database server is older than PostgreSQL 14: contents of mail that passes through are deleted one by one")
 		return nil
 	}
-	if _, err := p.renew(ctx); err != nil {
+	_, err = p.renew(ctx)
+	if p.note(err); err != nil {
 		p.tell(err)
 	}
 	return nil
@@ -77,7 +104,10 @@ func (p *partitions) begin(ctx context.Context) error {
 func (p *partitions) keep(ctx context.Context) {
 	for failing := false; p.able && pause.For(ctx, p.spool.o.Partition/roundsAPartition); {
 		err := p.round(ctx)
-		if err != nil && !failing && ctx.Err() == nil {
+		if ctx.Err() != nil {
+			return
+		}
+		if p.note(err); err != nil && !failing {
 			p.tell(err)
 		}
 		failing = err != nil
@@ -188,9 +218,9 @@ func (p *partitions) passed(second int64, rounds int) bool {
 	return since >= p.spool.o.Partition*time.Duration(rounds)/roundsAPartition || since < -p.spool.o.Partition
 }
 
-// used says whether there is anything in a partition.
+// used says whether there is anything in a partition. All gateways ask that, and the roles of some may have a right on the table alone.
 func (p *partitions) used(ctx context.Context, one partition) (used bool, err error) {
-	err = p.spool.db.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM "+one.name()+")").Scan(&used)
+	err = p.spool.db.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM spool_contents WHERE slot = $1)", one.slot).Scan(&used)
 	return used, err
 }
 
@@ -201,7 +231,7 @@ var errOlder = errors.New("a gateway of an earlier version uses the database, to
 // not beside them, where each would be three rows more.
 func (p *partitions) make(ctx context.Context, one partition, first bool) error {
 	return p.spool.db.Write(ctx, func(tx *state.Tx) error {
-		if err := limitWait(tx); err != nil {
+		if err := limitWait(tx, lockPatience); err != nil {
 			return err
 		}
 		if first {
@@ -218,8 +248,8 @@ func (p *partitions) make(ctx context.Context, one partition, first bool) error 
 }
 
 // limitWait has a transaction give up that waits for locks of others.
-func limitWait(tx *state.Tx) error {
-	_, err := tx.Exec(fmt.Sprintf("SET LOCAL lock_timeout = %d", lockPatience.Milliseconds()))
+func limitWait(tx *state.Tx, patience time.Duration) error {
+	_, err := tx.Exec(fmt.Sprintf("SET LOCAL lock_timeout = %d", patience.Milliseconds()))
 	return err
 }
 

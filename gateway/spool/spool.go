@@ -78,6 +78,7 @@ type database interface {
 	Query(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRow(ctx context.Context, query string, args ...any) *sql.Row
 	Shared() bool
+	Pooled() bool
 	Refused(ctx context.Context) error
 	Quick() *sql.DB
 	Alter(ctx context.Context, patience time.Duration, statement string) error
@@ -181,7 +182,7 @@ func open(ctx context.Context, o Options, db database) (*Spool, error) {
 		s.working.Go(func() { s.schedule.poll(working) })
 		s.working.Go(func() { s.notifier.run(working) })
 		s.working.Go(func() { s.partitions.keep(working) })
-		if !s.o.deaf {
+		if !s.o.deaf && !s.db.Pooled() {
 			s.working.Go(func() { s.notifier.listen(working) })
 		}
 	}

@@ -43,6 +43,12 @@
 // refused, so the way back is a backup from before. A migration that an earlier version cannot go on beside is refused while one is at
 // work (alone in migrate.go); a test reads each migration for that.
 //
+// # Poolers
+//
+// Behind a connection pooler (PgBouncer, tested with its modes transaction and session) it works with nothing of a session: see pooler.go
+// for what that means. Open finds out by itself, tells it, and refuses what would lose mail or read another schema unseen:
+// synchronous_commit off for the role, and parameters in the URL that a pooler may drop.
+//
 // # Measured
 //
 // Small durable writes a second by go test -run '^$' -bench Write ./gateway/state, on two shared

@@ -74,15 +74,12 @@ func inspectSQLite(ctx context.Context, file string) (*Report, error) {
 }
 
 func inspectPostgres(ctx context.Context, o Options) (*Report, error) {
-	config, err := parseURL(o.URL)
+	l, err := dial(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{log: o.Log, name: nameOf(config), pool: connectPostgres(config, 1, "on")}
+	db := &DB{log: o.Log, name: l.name, pool: l.connect(1, "on")}
 	defer db.Close() //nolint:errcheck // it has only read
-	if err := db.reach(ctx, o.Patience); err != nil {
-		return nil, err
-	}
 	r := &Report{Name: db.name}
 	for _, check := range []func(context.Context, string, *sql.DB) error{newer, refuseMoved} {
 		if err := check(ctx, db.name, db.pool); err != nil {
@@ -151,15 +148,12 @@ func (r *Report) count(ctx context.Context, db *sql.DB, tables string) (err erro
 func Ping(ctx context.Context, o Options) error {
 	o = o.withDefaults()
 	if o.URL != "" {
-		config, err := parseURL(o.URL)
+		l, err := dial(ctx, o)
 		if err != nil {
 			return err
 		}
-		db := &DB{log: o.Log, name: nameOf(config), pool: connectPostgres(config, 1, "on")}
+		db := &DB{log: o.Log, name: l.name, pool: l.connect(1, "on")}
 		defer db.Close() //nolint:errcheck // it has only read
-		if err := db.reach(ctx, o.Patience); err != nil {
-			return err
-		}
 		if err := newer(ctx, db.name, db.pool); err != nil {
 			return err
 		}

@@ -20,8 +20,11 @@ func (db *DB) Notify(ctx context.Context, word string) error {
 }
 
 // Listen calls heard for each word that somebody tells by [DB.Notify], from one goroutine, until the context ends or the
-// connection, which is one of its own, is lost. Begun is called when words are heard from then on.
+// connection, which is one of its own, is lost. Begun is called when words are heard from then on. Behind a pooler it fails with [ErrPooled].
 func (db *DB) Listen(ctx context.Context, begun func() error, heard func(word string)) error {
+	if db.pooled {
+		return ErrPooled // the pooler's connection would go on listening, for others
+	}
 	conn, err := pgx.ConnectConfig(ctx, db.config)
 	if err != nil {
 		return err

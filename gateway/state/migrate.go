@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 	"github.com/rs/zerolog"
 )
 
@@ -103,8 +102,8 @@ func migrationsOnPostgres(dialect goose.Dialect) (all []*goose.Migration) {
 }
 
 // migrate brings a schema up to date. Of several nodes that start together one does it, and the
-// others wait.
-func migrate(ctx context.Context, log zerolog.Logger, dialect goose.Dialect, db *sql.DB, name string) error {
+// others wait for the lock, which SQLite needs none of.
+func migrate(ctx context.Context, log zerolog.Logger, dialect goose.Dialect, db *sql.DB, name string, locker *schemaLock) error {
 	if err := newer(ctx, name, db); err != nil {
 		return err
 	}
@@ -117,10 +116,6 @@ func migrate(ctx context.Context, log zerolog.Logger, dialect goose.Dialect, db 
 		goose.WithGoMigrations(migrationsOnPostgres(dialect)...),
 	}
 	if dialect == goose.DialectPostgres {
-		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
-		if err != nil {
-			return err
-		}
 		options = append(options, goose.WithSessionLocker(locker))
 		if err := besideOthers(ctx, name, db, alone); err != nil {
 			return err

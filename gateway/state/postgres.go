@@ -26,19 +26,19 @@ const (
 
 // openPostgres connects to a server, and waits for it a while: it may be starting, too.
 func openPostgres(ctx context.Context, o Options) (*DB, error) {
-	config, err := parseURL(o.URL)
+	l, err := dial(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{log: o.Log, name: nameOf(config), shared: true, config: config}
-	db.pool = connectPostgres(config, o.Connections, "on")
-	db.quick = connectPostgres(config, o.Connections, "off")
-	err = db.reach(ctx, o.Patience)
-	if err == nil {
-		err = db.warnUnsynced(ctx)
+	db := &DB{log: o.Log, name: l.name, shared: true, pooled: l.pooled, config: l.config}
+	db.pool = l.connect(o.Connections, "on")
+	db.quick = l.connect(o.Connections, "off")
+	err = db.warnUnsynced(ctx)
+	if err == nil && db.pooled {
+		err = db.refuseUnsafe(ctx)
 	}
 	if err == nil {
-		err = migrate(ctx, o.Log, goose.DialectPostgres, db.pool, db.name)
+		err = migrate(ctx, o.Log, goose.DialectPostgres, db.pool, db.name, &schemaLock{db: db.quick})
 	}
 	if err == nil && !o.moving {
 		err = refuseMoved(ctx, db.name, db.pool)
@@ -81,14 +81,17 @@ func nameOf(config *pgx.ConnConfig) string {
 const endIdle = `SELECT set_config('idle_in_transaction_session_timeout', '30s', false)
 WHERE current_setting('idle_in_transaction_session_timeout') = '0'`
 
-// connectPostgres makes a pool. What its sessions are told of synchronous_commit goes before
-// what the server is configured with, unless that waits for more than its own disk.
-func connectPostgres(config *pgx.ConnConfig, most int, synchronous string) *sql.DB {
+// connect makes a pool. What its sessions are told of synchronous_commit goes before what the server is configured with, unless that
+// waits for more than its own disk. Behind a pooler they are told nothing: the pool is as careful as the role is configured to be.
+func (l *link) connect(most int, synchronous string) *sql.DB {
 	setting := "SELECT set_config('synchronous_commit', $1, false)"
 	if synchronous == "on" {
 		setting += " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
 	}
-	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+	pool := stdlib.OpenDB(*l.config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		if l.pooled {
+			return nil
+		}
 		_, err := conn.Exec(ctx, setting, synchronous)
 		if err == nil {
 			_, err = conn.Exec(ctx, endIdle)
@@ -117,26 +120,13 @@ func socketOf(conn net.Conn) net.Conn {
 	return conn
 }
 
-// reach waits until the server answers.
-func (db *DB) reach(ctx context.Context, patience time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for {
-		err := db.pool.PingContext(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-time.After(200 * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Errorf("the state: %s cannot be reached: %w", db.name, err)
-		}
-	}
-}
-
 // Alter carries out one statement that a transaction may not have in it, with PostgreSQL alone. It gives up after patience each
-// time that it waits for what others have locked: whoever wants the same after it waits for it, too.
+// time that it waits for what others have locked: whoever wants the same after it waits for it, too. Behind a pooler it fails with
+// [ErrPooled].
 func (db *DB) Alter(ctx context.Context, patience time.Duration, statement string) (err error) {
+	if db.pooled {
+		return ErrPooled // the bound would stay on a connection of others
+	}
 	conn, err := db.pool.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("the state database: %w", err)
@@ -166,8 +156,17 @@ func CheckViolated(err error) (table string) {
 	return ""
 }
 
-// checkViolation is check_violation: a row fits into no partition, or a constraint does not hold.
-const checkViolation = "23514"
+// Denied says that PostgreSQL's role may not do something.
+func Denied(err error) bool {
+	said, is := errors.AsType[*pgconn.PgError](err)
+	return is && said.Code == insufficientPrivilege
+}
+
+// Codes of errors, from PostgreSQL's documentation, appendix A.
+const (
+	checkViolation        = "23514" // a row fits into no partition, or a constraint does not hold
+	insufficientPrivilege = "42501"
+)
 
 // warnUnsynced tells of a server that does not sync: what it has acknowledged may be lost (I1).
 func (db *DB) warnUnsynced(ctx context.Context) error {

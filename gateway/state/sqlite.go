@@ -162,7 +162,7 @@ const (
 // a transaction; in one that another process was faster with, tables exist already.
 func migrateSQLite(ctx context.Context, o Options, file string, db *sql.DB) error {
 	for try := 1; ; try++ {
-		err := migrate(ctx, o.Log, goose.DialectSQLite3, db, file)
+		err := migrate(ctx, o.Log, goose.DialectSQLite3, db, file, nil)
 		var said *sqlite.Error
 		if err == nil || try == migrateTries || !errors.As(err, &said) {
 			return err

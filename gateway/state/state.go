@@ -77,6 +77,7 @@ type DB struct {
 	log    zerolog.Logger
 	name   string // for messages
 	shared bool
+	pooled bool            // a pooler is in front of PostgreSQL
 	pool   *sql.DB         // of SQLite: for reading
 	quick  *sql.DB         // of PostgreSQL alone
 	config *pgx.ConnConfig // of PostgreSQL alone
