@@ -250,7 +250,27 @@ func (g *Server) spoolConcerns() (all []attention.Concern) {
 			Text: "mail in transit could not be counted", Advice: "see the log for why: the database is slow, or does not answer",
 		}}
 	}
-	return spoolConcernsOf(sum, g.inForce.Load().cfg.Attention)
+	return append(spoolConcernsOf(sum, g.inForce.Load().cfg.Attention), partitionConcerns(g.spool.PartitionFailure(), time.Now())...)
+}
+
+// partitionsFail is for how long partitions may not be looked after, as with the database slow, or read by a backup, before that is told.
+const partitionsFail = 6 * time.Hour
+
+// partitionConcerns are that contents of mail in transit do not go with partitions of their table.
+func partitionConcerns(f *spool.PartitionFailure, now time.Time) []attention.Concern {
+	c := attention.Concern{Key: "spool:partitions", Kind: attention.Spool, Severity: attention.Warning}
+	switch {
+	case f == nil || !f.Denied && now.Sub(f.Since) < partitionsFail:
+		return nil
+	case f.Denied:
+		c.Text = fmt.Sprintf("the role that the gateways log in to PostgreSQL as may not make and drop partitions of spool_contents (%v): contents of mail that has left are deleted one by one, or stay", f.Err)
+		c.Advice = "give it the tables (ALTER TABLE … OWNER TO) and GRANT CREATE ON SCHEMA; the gateway goes on by itself"
+	default:
+		c.Text = fmt.Sprintf("contents of mail that has left stay in PostgreSQL, as their partitions cannot be dropped: %v", f.Err)
+		c.Advice = "look who keeps the table spool_contents locked (pg_stat_activity, pg_locks): a backup, or a transaction that was forgotten"
+	}
+	c.Since = f.Since
+	return []attention.Concern{c}
 }
 
 func spoolConcernsOf(sum spool.Summary, limits config.Attention) (all []attention.Concern) {

@@ -185,6 +185,30 @@ func TestSpoolConcerns(t *testing.T) {
 	}
 }
 
+// TestPartitionConcerns: a role that may not make partitions is told of at once, what passes by itself after hours, with the reason.
+func TestPartitionConcerns(t *testing.T) {
+	now := time.Now()
+	for _, test := range []struct {
+		name, text, advice string
+		failure            *spool.PartitionFailure
+	}{
+		{name: "nothing"},
+		{name: "just now", failure: &spool.PartitionFailure{Since: now.Add(-time.Hour), Err: errors.New("lock timeout")}},
+		{"for hours", "stay in PostgreSQL, as their partitions cannot be dropped: lock timeout", "pg_locks", &spool.PartitionFailure{Since: now.Add(-7 * time.Hour), Err: errors.New("lock timeout")}},
+		{"the role", "may not make and drop partitions of spool_contents (must be owner)", "OWNER TO", &spool.PartitionFailure{Since: now, Err: errors.New("must be owner"), Denied: true}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			all := partitionConcerns(test.failure, now)
+			if len(all) == 0 && test.text == "" {
+				return
+			}
+			if len(all) != 1 || !strings.Contains(all[0].Text, test.text) || !strings.Contains(all[0].Advice, test.advice) || all[0].Severity != attention.Warning || !all[0].Since.Equal(test.failure.Since) {
+				t.Errorf("%+v", all)
+			}
+		})
+	}
+}
+
 // TestCertificateConcerns: those of listeners and routes, those that do not serve yet, and those that cannot be read.
 func TestCertificateConcerns(t *testing.T) {
 	dir := rootsIn(t)

@@ -239,6 +239,7 @@ func (m moment) Collect(out chan<- prometheus.Metric) {
 	t.backends(s.Stores)
 	t.transfer(s.Config.Transfer, m.g.gate.Kept())
 	t.attention(m.g.attention)
+	t.partitions(m.g.spool.PartitionFailure())
 	if sum, ok := m.g.queued.get(m.g.log); ok {
 		t.queue(sum)
 	}

@@ -73,3 +73,13 @@ func (t told) queue(sum spool.Summary) {
 	t.number(prometheus.GaugeValue, "dipylon_queue_oldest_due_seconds",
 		"For how long the recipient that was to be tried first has been due; 0: none is. Looked up at most once a minute.", overdue)
 }
+
+// partitions tells for how long the partitions of contents could not be looked after.
+func (t told) partitions(f *spool.PartitionFailure) {
+	failing := 0.0
+	if f != nil {
+		failing = time.Since(f.Since).Seconds()
+	}
+	t.number(prometheus.GaugeValue, "dipylon_queue_partitions_failing_seconds",
+		"For how long partitions of the contents of mail in transit could not be made or dropped in PostgreSQL, by the gateway that does it; 0: all is well.", failing)
+}
