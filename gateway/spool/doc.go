@@ -76,7 +76,8 @@
 // # Clocks that are set
 //
 // When mail is due is a time of the wall clock, as several gateways have to agree on it, and it has to outlive each of
-// them. With PostgreSQL it is the server's clock ([Spool.Now]), whatever those of the gateways say. A clock that is set forward has mail tried earlier, once. One that is set back has what was to wait, and what was
+// them. With PostgreSQL it is the server's clock ([Spool.Now]), whatever those of the gateways say. No gateway is taken for dead because
+// that clock is set (servertime.go), unless another one starts in the seconds after it. A clock that is set forward has mail tried earlier, once. One that is set back has what was to wait, and what was
 // taken in before and not yet handed out, wait as much longer ([Spool.Retry] ends that); what is taken in from then on is
 // handed out at once, unless its destination is backed off.
 //

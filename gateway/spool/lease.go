@@ -35,52 +35,9 @@ type leases struct {
 	clock  atomic.Pointer[serverTime] // nil: the server was not asked yet
 
 	mu     sync.Mutex // one look at the database at a time
+	jump   *jump      // nil: the server's clock was not set lately
 	others string     // what leaves by another node, where it is not what leaves by this one
 	stuck  int        // how many times in a row no shard could be given back
-}
-
-// serverTime is what the server's clock said, and when by sinceBoot.
-type serverTime struct {
-	said time.Time
-	at   time.Duration
-}
-
-// now is the server's time. It goes on by a clock that nobody sets until the server is asked again, with each renewal.
-func (l *leases) now() time.Time {
-	c := l.clock.Load()
-	if c == nil {
-		return time.Now()
-	}
-	return c.said.Add(sinceBoot() - c.at)
-}
-
-// askTime asks the server for the time.
-func (l *leases) askTime(ctx context.Context) error {
-	var micros int64
-	asked := sinceBoot()
-	if err := l.spool.db.Quick().QueryRowContext(ctx, "SELECT "+databaseNow).Scan(&micros); err != nil {
-		return err
-	}
-	l.clock.Store(l.clock.Load().corrected(time.UnixMicro(micros), asked, sinceBoot()))
-	return nil
-}
-
-// corrected is the server's time after a further answer. The server's clock was read at some moment between question and answer, so
-// what was known before is as good as the answer while it lies between the two, and otherwise is moved as far as it must be: or the
-// time would step back by what an answer was late, and what was just taken in would wait for it.
-func (c *serverTime) corrected(said time.Time, asked, answered time.Duration) *serverTime {
-	if c == nil {
-		return &serverTime{said: said, at: asked + (answered-asked)/2}
-	}
-	earliest, latest := said, said.Add(answered-asked) // what its clock says at the answer
-	switch now := c.said.Add(answered - c.at); {
-	case now.Before(earliest):
-		return &serverTime{said: earliest, at: answered}
-	case now.After(latest):
-		return &serverTime{said: latest, at: answered}
-	default:
-		return c
-	}
 }
 
 func newLeases(s *Spool, node string) *leases {
@@ -212,7 +169,7 @@ func (l *leases) tick(ctx context.Context) error {
 	if err := l.askTime(ctx); err != nil {
 		return err
 	}
-	nodes, others, err := l.removeDead(ctx)
+	nodes, others, err := l.look(ctx)
 	if err != nil {
 		return err
 	}
@@ -279,24 +236,50 @@ func (l *leases) enrol(ctx context.Context) error {
 	})
 }
 
-// removeDead deletes the rows of nodes that have given no sign of life, and counts those that live. A dead one
-// whose row is being renewed at this moment is not dead: the row is locked, and looked at again. Others is what leaves by a node
-// by which not the same leaves as by this one; empty: there is none.
-func (l *leases) removeDead(ctx context.Context) (nodes int, others string, err error) {
+// look removes the dead, and counts those that live. Others is what leaves by a node by which not the same leaves as by this one;
+// empty: there is none.
+func (l *leases) look(ctx context.Context) (nodes int, others string, err error) {
 	err = l.spool.db.Write(ctx, func(tx *state.Tx) error {
-		err := tx.Query(func(scan func(...any) error) error {
-			var node string
-			err := scan(&node)
-			l.spool.o.Log.Warn().Str("node", node).Msg("a gateway gives no sign of life; others take over its mail in transit")
-			return err
-		}, "DELETE FROM spool_nodes WHERE until < "+databaseNow+" AND node <> $1 RETURNING node", l.node)
-		if err != nil {
+		if err := l.removeDead(tx); err != nil {
 			return err
 		}
-		_, err = tx.One([]any{&nodes, &others}, "SELECT count(*), COALESCE(max(leaves) FILTER (WHERE leaves NOT IN ('', $1) AND node <> $2), '') FROM spool_nodes", *l.leaves.Load(), l.node)
+		_, err := tx.One([]any{&nodes, &others}, "SELECT count(*), COALESCE(max(leaves) FILTER (WHERE leaves NOT IN ('', $1) AND node <> $2), '') FROM spool_nodes", *l.leaves.Load(), l.node)
 		return err
 	})
+	if err == nil && l.jump.over(l.spool.o.Lease) {
+		l.jump = nil
+	}
 	return max(nodes, 1), others, err
+}
+
+// removeDead deletes the rows of nodes that have given no sign of life. A dead one whose row is being renewed at this moment is not dead:
+// the row is locked, and looked at again. While nobody knows by which clock rows were renewed, those are dead that are not renewed at all.
+func (l *leases) removeDead(tx *state.Tx) error {
+	told := func(scan func(...any) error) error {
+		var node string
+		err := scan(&node)
+		l.spool.o.Log.Warn().Str("node", node).Msg("a gateway gives no sign of life; others take over its mail in transit")
+		return err
+	}
+	switch {
+	case l.jump == nil:
+		return tx.Query(told, "DELETE FROM spool_nodes WHERE until < $1 AND node <> $2 RETURNING node", l.now().UnixMicro(), l.node)
+	case l.jump.over(l.spool.o.Lease):
+		return tx.Query(told, `DELETE FROM spool_nodes USING unnest($1::text[], $2::bigint[]) AS seen (node, until)
+WHERE spool_nodes.node = seen.node AND spool_nodes.until = seen.until AND spool_nodes.node <> $3 RETURNING spool_nodes.node`, l.jump.nodes, l.jump.untils, l.node)
+	case l.jump.seen:
+		return nil
+	}
+	l.jump.nodes, l.jump.untils = nil, nil
+	err := tx.Query(func(scan func(...any) error) error {
+		var node string
+		var until int64
+		err := scan(&node, &until)
+		l.jump.nodes, l.jump.untils = append(l.jump.nodes, node), append(l.jump.untils, until)
+		return err
+	}, "SELECT node, until FROM spool_nodes")
+	l.jump.seen, l.jump.at = err == nil, sinceBoot()
+	return err
 }
 
 // compare tells of a difference once, and of its end.

@@ -75,6 +75,91 @@ func TestShards(t *testing.T) {
 	}
 }
 
+// settable is a database whose server's clock a test sets: what asks for the time finds a function of its schema first.
+func settable(t *testing.T) (o state.Options, set func(ahead time.Duration)) {
+	t.Helper()
+	o = shared(t)
+	db := databases.Open(t, o)
+	do := func(statement string, args ...any) {
+		t.Helper()
+		succeed(t, db.Write(t.Context(), func(tx *state.Tx) error {
+			_, err := tx.Exec(statement, args...)
+			return err
+		}))
+	}
+	do("CREATE TABLE clock (ahead BIGINT NOT NULL)")
+	do("INSERT INTO clock VALUES (0)")
+	do("CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT pg_catalog.clock_timestamp() + ahead * interval ''1 microsecond'' FROM clock'")
+	o.URL += ",pg_catalog"
+	return o, func(ahead time.Duration) { do("UPDATE clock SET ahead = $1", ahead.Microseconds()) }
+}
+
+// passed lets the time of a lease have passed since a node has noticed that the server's clock was set.
+func passed(t *testing.T, s *Spool) {
+	t.Helper()
+	if s.leases.jump == nil || !s.leases.jump.seen {
+		t.Fatal("that the clock was set is not noticed")
+	}
+	s.leases.jump.at -= s.o.Lease
+}
+
+// TestServersClockIsSet: when the database server's clock is set, ahead or back, nobody who lives loses shards by it, and who is dead by
+// then, or dies meanwhile, loses them after the time of a lease.
+func TestServersClockIsSet(t *testing.T) {
+	t.Parallel()
+	for name, ahead := range map[string]time.Duration{"ahead": 5 * time.Hour, "back": -5 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o, set := settable(t)
+			var log strings.Builder
+			a := start(t, o, slow, logged(&log))
+			b, dead := start(t, o, slow), start(t, o, slow)
+			tick(t, a, b, dead, a)
+			kept := b.leases.mine()
+			set(ahead)
+			tick(t, a)
+			if off := a.Now().Sub(time.Now().Add(ahead)).Abs(); off > time.Minute {
+				t.Errorf("the time is off by %s", off)
+			}
+			tick(t, b, a)
+			if n := count(t, a, "spool_nodes"); n != 3 {
+				t.Fatalf("%d gateways are left", n)
+			}
+			passed(t, a)
+			tick(t, a)
+			if n := count(t, a, "spool_nodes"); n != 2 || !strings.Contains(log.String(), dead.leases.node) || strings.Contains(log.String(), b.leases.node) {
+				t.Errorf("%d gateways are left: %s", n, &log)
+			}
+			if !slices.Equal(b.leases.mine(), kept) || !slices.Equal(held(t, b), kept) {
+				t.Errorf("the living one has %v, by the database %v, and had %v", b.leases.mine(), held(t, b), kept)
+			}
+			if a.leases.jump != nil || strings.Count(log.String(), "the clock of the database server was set") != 1 {
+				t.Errorf("it is not over: %s", &log)
+			}
+			kill(t, b)
+			tick(t, a)
+			if n := len(a.leases.mine()); n != shards {
+				t.Errorf("afterwards it has %d shards of one that has died", n)
+			}
+		})
+	}
+}
+
+// held are the shards that are a node's by the database.
+func held(t *testing.T, s *Spool) (all []int64) {
+	t.Helper()
+	succeed(t, s.db.Read(t.Context(), func(tx *state.Tx) error {
+		all = nil
+		return tx.Query(func(scan func(...any) error) error {
+			var shard int64
+			err := scan(&shard)
+			all = append(all, shard)
+			return err
+		}, "SELECT shard FROM spool_shards WHERE node = $1 ORDER BY shard", s.leases.node)
+	}))
+	return all
+}
+
 // TestServersTimeIsSteady: what is known of the server's clock is changed by as much as an answer says that it is wrong.
 func TestServersTimeIsSteady(t *testing.T) {
 	first := time.UnixMicro(1_800_000_000_000_000)
@@ -151,7 +236,7 @@ func TestDifferentTransfer(t *testing.T) {
 	a.Tell("nothing")
 	b.Tell("nothing")
 	tick(t, b)
-	if _, others, err := a.leases.removeDead(t.Context()); others != "" || err != nil {
+	if _, others, err := a.leases.look(t.Context()); others != "" || err != nil {
 		t.Errorf("what the gateway has said before is taken for another one's: %q, %v", others, err)
 	}
 }
