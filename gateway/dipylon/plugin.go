@@ -26,6 +26,7 @@ that is "dipylon plugin KIND"; by hand it does nothing but say so.`,
 			Args:   cobra.NoArgs,
 			Hidden: true, // it is for the gateway to call
 			Run: func(cmd *cobra.Command, _ []string) {
+				keepPace()
 				go rest(cmd.Context()) // until the process ends, as Store does
 				store := b.new(serve.Logger())
 				if b.disk {

@@ -56,6 +56,7 @@ func serveUntilTold(cmd *cobra.Command, from *source) error {
 	var work sync.WaitGroup
 	defer work.Wait()
 	defer cancel()
+	keepPace()
 	work.Go(func() { rest(ctx) })
 	gate := &levelGate{track: track.NewRecorder()}
 	log := newLog(cmd.ErrOrStderr(), cfg.Log, gate)
