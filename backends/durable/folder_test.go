@@ -1,0 +1,62 @@
+package durable
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+)
+
+// TestFolderShares: who comes while a folder is synced waits for the next sync, which is one for all of them, and its failure is theirs.
+func TestFolderShares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failed := errors.New("the disk has failed")
+		first := make(chan struct{})
+		var times atomic.Int64
+		f := NewFolder("folder")
+		f.sync = func(path string) error {
+			if path != "folder" {
+				t.Errorf("%q is synced", path)
+			}
+			if times.Add(1) == 1 {
+				<-first
+				return nil
+			}
+			return failed
+		}
+		var all sync.WaitGroup
+		all.Go(func() {
+			if err := f.Sync(); err != nil {
+				t.Errorf("the first: %v", err)
+			}
+		})
+		synctest.Wait()
+		for range 10 {
+			all.Go(func() {
+				if err := f.Sync(); !errors.Is(err, failed) {
+					t.Errorf("one that came later: %v", err)
+				}
+			})
+		}
+		synctest.Wait()
+		if n := times.Load(); n != 1 {
+			t.Errorf("%d syncs at once", n)
+		}
+		close(first)
+		all.Wait()
+		if n := times.Load(); n != 2 {
+			t.Errorf("%d syncs for 11", n)
+		}
+		if err := f.Sync(); !errors.Is(err, failed) || times.Load() != 3 {
+			t.Errorf("a later one is no sync of its own: %v", err)
+		}
+	})
+}
+
+// TestNewFolder: it is the folder itself that is synced.
+func TestNewFolder(t *testing.T) {
+	if err := NewFolder(t.TempDir()).Sync(); err != nil {
+		t.Error(err)
+	}
+}
