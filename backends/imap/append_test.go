@@ -66,6 +66,10 @@ func TestAppendAfterLooking(t *testing.T) {
 			if _, err := s.Send(t.Context(), password, letterTo("friend@else.example"), strings.NewReader(letter)); err != nil {
 				t.Fatal(err)
 			}
+			server.Until(t, "a copy", func() bool { return len(server.Appended()) > 0 })
+			_ = s.Close() // what it was doing has ended then
+			state.mu.Lock()
+			defer state.mu.Unlock()
 			if state.appended != 1 || len(upstream.Received()) != 1 {
 				t.Errorf("%d copies of %d that were sent", state.appended, len(upstream.Received()))
 			}
@@ -209,6 +213,8 @@ func TestManyRecipientsOfASubmission(t *testing.T) {
 			t.Fatalf("%v, %d copies", v, copies[to[i]])
 		}
 	}
+	server.Until(t, "a copy", func() bool { return len(server.Appended()) > 0 })
+	_ = s.Close() // what it was doing has ended then
 	if upstream.Transactions() != 3 || upstream.Connections() != 1 || len(server.Appended()) != 1 {
 		t.Errorf("%d transactions, %d connections, %d copies in Sent", upstream.Transactions(), upstream.Connections(), len(server.Appended()))
 	}

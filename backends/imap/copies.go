@@ -1,6 +1,8 @@
 package imap
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/dipylon/dipylon/backends"
@@ -23,29 +24,75 @@ import (
 // copies is the folder of the messages whose copies for the Sent folders are to be made. For each message that is sent it has
 //
 //	<name>.eml   the message, on the disk before it is sent, until its copy is made. Whoever works on it has locked it.
-//	<name>.sent  what is known of it, from when somebody was sent it (record), for keptFor after the copy was made
+//	<name>.sent  what is known of it (record), from before it is sent, for keptFor after the copy was made
 //
 // where the name is made of the login and the delivery's key. So whatever ends between the sending and the copy, the copy is made, by this
 // process or by the next one; and a retry leaves out whom an earlier process has sent the message.
+//
+// Both names are on the disk by one sync of the folder, which all share who send just then. After that a record only grows.
 type copies struct {
-	dir string
-	mu  sync.Mutex // held while a record is changed
+	dir    string
+	shared interface{ Sync() error } // dir, whose syncs are shared
 }
 
-// record is what is known of a message that was sent.
+// record is what is known of a message. Its file has one line of JSON for each thing that has become known; a line that was cut off says
+// nothing.
 type record struct {
-	Mailbox    string    `json:"mailbox"` // whose Sent folder gets the copy
-	Key        string    `json:"key"`
-	Recipients []string  `json:"recipients"` // who were sent the message
-	Sent       time.Time `json:"sent"`
-	Due        time.Time `json:"due"` // when the copy is made
-	Copied     time.Time `json:"copied,omitzero"`
+	Mailbox    string    `json:"mailbox,omitempty"` // whose Sent folder gets the copy
+	Key        string    `json:"key,omitempty"`
+	Kept       time.Time `json:"kept,omitzero"`        // when it was to be sent
+	Sent       time.Time `json:"sent,omitzero"`        // when somebody was first sent it; zero: nobody is known to have been
+	Due        time.Time `json:"due,omitzero"`         // when the copy is made
+	Recipients []string  `json:"recipients,omitempty"` // who were sent the message
+	// Others says whether, by the last attempt, there are recipients who may be sent it later.
+	Others *bool     `json:"others,omitempty"`
+	Copied time.Time `json:"copied,omitzero"`
+}
+
+// add takes another line of the record in.
+func (r *record) add(line record) {
+	r.Mailbox, r.Key = cmp.Or(r.Mailbox, line.Mailbox), cmp.Or(r.Key, line.Key)
+	r.Kept, r.Sent, r.Due = cmp.Or(r.Kept, line.Kept), cmp.Or(r.Sent, line.Sent), cmp.Or(r.Due, line.Due)
+	r.sentTo(line.Recipients)
+	if line.Others != nil {
+		r.Others = line.Others
+	}
+	if !line.Copied.IsZero() {
+		r.Copied = line.Copied
+	}
+}
+
+// sentTo adds recipients that it does not have yet.
+func (r *record) sentTo(recipients []string) {
+	if len(r.Recipients) == 0 || len(recipients) == 0 {
+		r.Recipients = append(r.Recipients, recipients...)
+		return
+	}
+	has := make(map[string]bool, len(r.Recipients))
+	for _, to := range r.Recipients {
+		has[to] = true
+	}
+	for _, to := range recipients {
+		if !has[to] {
+			r.Recipients = append(r.Recipients, to)
+		}
+	}
+}
+
+// outlasts is for how long the record is kept after its copy was made.
+func (r *record) outlasts() time.Duration {
+	if r.Others != nil && *r.Others {
+		return giveUpAfter
+	}
+	return keptFor
 }
 
 const (
-	// keptFor is how long it is remembered whom a message was sent whose copy is made: the gateway tries again sooner.
+	// keptFor is how long it is remembered whom a message was sent whose copy is made, while the store runs: the gateway tries again sooner
+	// what it does not know the end of.
 	keptFor = time.Hour
-	// giveUpAfter is how long a copy is tried, and a message kept of which nobody knows whether it was sent.
+	// giveUpAfter is how long a copy is tried, a message kept of which nobody knows whether it was sent, and it is remembered who was
+	// sent one that others are still to be sent: it is as long as the gateway tries any message, by default.
 	giveUpAfter = 7 * 24 * time.Hour
 
 	messageEnd, recordEnd, partEnd = ".eml", ".sent", ".part"
@@ -53,8 +100,8 @@ const (
 
 // newCopies makes the folder in a store's state folder.
 func newCopies(stateDir string) (*copies, error) {
-	c := &copies{dir: filepath.Join(stateDir, "sent-copies")}
-	return c, os.MkdirAll(c.dir, 0o700)
+	dir := filepath.Join(stateDir, "sent-copies")
+	return &copies{dir, durable.NewFolder(dir)}, os.MkdirAll(dir, 0o700)
 }
 
 // nameOf names a message.
@@ -74,32 +121,53 @@ func (c *copies) read(name string) (*record, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	var r record
-	if err == nil {
-		if odd := json.Unmarshal(text, &r); odd != nil {
-			err = fmt.Errorf("%w: %w", errDamaged, odd)
-		}
+	if err != nil {
+		return nil, err
 	}
-	return &r, err
+	return readRecord(text)
 }
 
-// change changes what is known of a message, and has it on the disk.
-func (c *copies) change(name string, change func(*record)) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	r, err := c.read(name)
+// readRecord reads a record's text.
+func readRecord(text []byte) (*record, error) {
+	r, known := new(record), false
+	for line := range bytes.Lines(text) {
+		var more record
+		if json.Unmarshal(line, &more) == nil {
+			r.add(more)
+			known = true
+		}
+	}
+	if !known {
+		return nil, fmt.Errorf("%w: no line of its %d octets can be read", errDamaged, len(text))
+	}
+	return r, nil
+}
+
+// note adds to what is known of a message, and has it on the disk.
+func (c *copies) note(name string, more record) error {
+	path := c.path(name, recordEnd)
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	isNew := errors.Is(err, fs.ErrNotExist)
+	if isNew {
+		file, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	}
 	if err != nil {
 		return err
 	}
-	if r == nil {
-		r = new(record)
+	err = errors.Join(writeLine(file, more), file.Sync(), file.Close())
+	if err == nil && isNew {
+		err = c.shared.Sync()
 	}
-	change(r)
-	text, err := json.Marshal(r)
-	if err != nil {
-		return err
+	return err
+}
+
+// writeLine adds a line to a record, in one piece. What stands before it may have been cut off.
+func writeLine(file *os.File, line record) error {
+	text, err := json.Marshal(line)
+	if err == nil {
+		_, err = file.WriteString("\n" + string(text) + "\n")
 	}
-	return durable.Replace(c.path(name, recordEnd), text)
+	return err
 }
 
 // lockedMessage is a message in the folder that nobody else works on.
@@ -131,9 +199,9 @@ func (c *copies) open(name string) *lockedMessage {
 	return nil
 }
 
-// keep has a message on the disk, and locks it.
-func (c *copies) keep(name string, content io.Reader) (*lockedMessage, error) {
-	if err := c.write(name, content); err != nil {
+// keep has a message on the disk, with a first line of what is known of it, and locks it.
+func (c *copies) keep(name string, first record, content io.Reader) (*lockedMessage, error) {
+	if err := c.write(name, first, content); err != nil {
 		if known := (*backends.Failure)(nil); errors.As(err, &known) {
 			return nil, err
 		}
@@ -146,8 +214,9 @@ func (c *copies) keep(name string, content io.Reader) (*lockedMessage, error) {
 	return k, nil
 }
 
-// write writes a message whole, or nothing.
-func (c *copies) write(name string, content io.Reader) error {
+// write writes a message whole, or nothing. A power failure may leave a record behind that says nothing, until it is noted that the message
+// was sent: the line is synced with that.
+func (c *copies) write(name string, first record, content io.Reader) error {
 	file, err := os.CreateTemp(c.dir, name+".*"+partEnd)
 	if err != nil {
 		return err
@@ -157,16 +226,38 @@ func (c *copies) write(name string, content io.Reader) error {
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(file.Name(), c.path(name, messageEnd)); err != nil {
-		return err
+	made, err := c.begin(name, first)
+	if err == nil {
+		err = os.Rename(file.Name(), c.path(name, messageEnd))
 	}
-	return durable.SyncFolder(c.dir)
+	if err == nil {
+		if err = c.shared.Sync(); err == nil {
+			return nil
+		}
+		_ = os.Remove(c.path(name, messageEnd)) // nobody knows what of it is on the disk
+	}
+	if made {
+		c.remove(name)
+	}
+	return err
 }
 
-// isThere says whether there is a message, whoever works on it.
-func (c *copies) isThere(name string) bool {
-	_, err := os.Lstat(c.path(name, messageEnd))
-	return err == nil
+// begin makes a record with its first line, if there is none.
+func (c *copies) begin(name string, first record) (made bool, err error) {
+	file, err := os.OpenFile(c.path(name, recordEnd), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, errors.Join(writeLine(file, first), file.Close())
+}
+
+// isThere says whether there is a message, whoever works on it, how long it is, and when it was written.
+func (c *copies) isThere(name string) (info fs.FileInfo, there bool) {
+	info, err := os.Lstat(c.path(name, messageEnd))
+	return info, err == nil
 }
 
 // reader gives the message from its beginning.
@@ -217,25 +308,24 @@ func (c *copies) names(ctx context.Context, each func(name string) bool) error {
 	return ctx.Err()
 }
 
-// sweep takes away what has no record and is old: messages that were sent to nobody, as far as it is known, and what was cut off while it
-// was written.
-func (c *copies) sweep(now time.Time) error {
+// sweep takes away what was cut off while it was written a week ago, and gives the names of messages as old that have no record.
+func (c *copies) sweep(now time.Time) (without []string, err error) {
 	all, err := os.ReadDir(c.dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, e := range all {
-		end := filepath.Ext(e.Name())
+		name, end := strings.CutSuffix(e.Name(), messageEnd)
 		info, err := e.Info()
-		if err != nil || end == recordEnd || now.Sub(info.ModTime()) < giveUpAfter {
-			continue
-		}
-		if name := strings.TrimSuffix(e.Name(), messageEnd); end == messageEnd {
-			if r, err := c.read(name); r != nil || err != nil {
-				continue
+		switch {
+		case err != nil || filepath.Ext(e.Name()) == recordEnd || now.Sub(info.ModTime()) < giveUpAfter:
+		case !end:
+			_ = os.Remove(filepath.Join(c.dir, e.Name())) // it is tried again
+		default:
+			if r, err := c.read(name); r == nil && err == nil {
+				without = append(without, name)
 			}
 		}
-		_ = os.Remove(filepath.Join(c.dir, e.Name())) // it is tried again
 	}
-	return nil
+	return without, nil
 }

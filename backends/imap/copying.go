@@ -2,8 +2,6 @@ package imap
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -16,42 +14,26 @@ import (
 )
 
 const (
-	// copyEvery is how often it is looked for copies that are to be made, and copyMost the longest pause after one that has failed.
+	// copyEvery is how often it is looked for copies that are to be made, and the first pause after one that has failed.
 	copyEvery = 15 * time.Second
-	copyMost  = time.Hour
 	// providersCopy is how long a server has to put a copy of its own into the Sent folder of a mailbox that another one has sent for: it may
 	// be set to (Exchange Online: MessageCopyForSentAsEnabled), and does so some time after it has taken the message.
 	providersCopy = time.Minute
-	// waitsLong is when the administrator is told that copies wait.
-	waitsLong = time.Hour
 )
 
-// copying makes the copies that nobody has made with the sending.
+// copying makes the copies of what is sent. A message is on the disk before it is sent, who were sent it before that is answered, and its copy
+// is made beside the sending.
 type copying struct {
-	*copies
-	temporary   *tempfolder.Folder // the state folder where there is none; nil: there is one
-	every, wait time.Duration      // copyEvery, providersCopy
-	stop        context.CancelFunc
-	work        sync.WaitGroup
-	ctx         context.Context //nolint:containedctx // of the work, which ends with the store
-	looking     sync.Map        // by mailbox: a login looks for what is owed to it
+	folder        *copies
+	queue         *copyQueue
+	temporary     *tempfolder.Folder // the state folder where there is none; nil: there is one
+	providersTime time.Duration      // providersCopy
+	stop          context.CancelFunc
+	ctx           context.Context //nolint:containedctx // of the work, which ends with the store
 
-	mu    sync.Mutex
-	owed  map[string]waiting   // by name, of the last look
-	kept  map[string]time.Time // by name, of the last look: when a copy was made that is only remembered
-	tried map[string]attempt   // by name
-}
-
-// waiting is a copy that is to be made.
-type waiting struct {
-	mailbox string
-	since   time.Time
-}
-
-// attempt is when a copy that could not be made is tried again.
-type attempt struct {
-	times int
-	again time.Time
+	workMu sync.Mutex // held while work begins
+	ended  bool
+	work   sync.WaitGroup
 }
 
 // startCopying makes the folder and begins to look into it, where the settings want copies.
@@ -59,7 +41,11 @@ func (s *Store) startCopying() error {
 	if s.settings.Sending.Sent == "" {
 		return nil
 	}
-	c := &copying{every: copyEvery, wait: providersCopy, owed: make(map[string]waiting), tried: make(map[string]attempt)}
+	every, wait := copyEvery, providersCopy
+	if s.copyTimes != nil {
+		every, wait = s.copyTimes()
+	}
+	c := &copying{queue: newCopyQueue(s.settings.Sending.Copies, every, s.settings.actsForUsers()), providersTime: wait}
 	state, err := s.stateDir, error(nil)
 	if state == "" { // nothing outlasts this process
 		if c.temporary, err = tempfolder.New("", "sent"); err == nil {
@@ -67,22 +53,18 @@ func (s *Store) startCopying() error {
 		}
 	}
 	if err == nil {
-		c.copies, err = newCopies(state)
+		c.folder, err = newCopies(state)
 	}
 	if err != nil {
 		return backends.Fail(backends.Temporary, "the folder for copies of what is sent: %w", err)
 	}
-	if s.copyTimes != nil {
-		c.every, c.wait = s.copyTimes()
-	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	s.copying = c
-	c.work.Go(func() {
+	c.beside(func() {
 		for {
-			s.copyOwed(c.ctx, func(mailbox string) (backends.Credential, bool) {
-				return backends.Credential{Kind: backends.CredentialImpersonation, User: mailbox}, s.settings.actsForUsers()
-			})
-			if !pause.For(c.ctx, c.every) {
+			s.look(c.ctx)
+			s.copyNow(nil)
+			if !pause.For(c.ctx, every) {
 				return
 			}
 		}
@@ -90,44 +72,165 @@ func (s *Store) startCopying() error {
 	return nil
 }
 
+// beside does something beside, unless the work has ended.
+func (c *copying) beside(do func()) bool {
+	c.workMu.Lock()
+	defer c.workMu.Unlock()
+	if !c.ended {
+		c.work.Go(do)
+	}
+	return !c.ended
+}
+
+// drain ends the work where another process goes on with it: where a copy needs the credential of who has sent the message, none does. c may
+// be nil.
+func (c *copying) drain() {
+	if c != nil && c.queue.acts {
+		c.queue.close()
+		c.stop()
+	}
+}
+
 // end ends the work. c may be nil.
 func (c *copying) end() {
-	if c != nil {
-		c.stop()
-		c.work.Wait()
-		if c.temporary != nil {
-			_ = c.temporary.Remove() // the next one sweeps it
-		}
+	if c == nil {
+		return
+	}
+	c.queue.close()
+	c.stop()
+	c.workMu.Lock()
+	c.ended = true
+	c.workMu.Unlock()
+	c.work.Wait()
+	if c.temporary != nil {
+		_ = c.temporary.Remove() // the next one sweeps it
 	}
 }
 
 // sendAndCopy sends a message that a copy is to be made of. It is on the disk before it leaves, so that the copy is made whatever ends.
 func (s *Store) sendAndCopy(ctx context.Context, c backends.Credential, d backends.Delivery, content io.Reader, submit func(io.Reader) ([]backends.Verdict, error)) ([]backends.Verdict, error) {
-	folder, name := s.copying, nameOf(s.loginName(c), d.Key)
-	before, _ := folder.read(name) // one that cannot be read says nothing
-	k := folder.open(name)
-	if k == nil && !folder.isThere(name) && (before == nil || before.Copied.IsZero()) {
-		var err error
-		if k, err = folder.keep(name, content); err != nil {
-			return nil, err
-		}
-		content = k.reader()
+	m := copiedMessage{store: s, credential: c, delivery: d, name: nameOf(s.loginName(c), d.Key)}
+	if err := m.keep(ctx, content); err != nil {
+		return nil, err
 	}
-	if k != nil {
-		defer k.close()
+	if m.kept != nil {
+		defer m.kept.close()
+		content = m.kept.reader()
 	}
 	verdicts, err := submit(content)
-	if !sentToSomebody(verdicts) {
-		if k != nil && before == nil && !uncertain(verdicts, err) {
-			k.discard()
+	switch {
+	case sentToSomebody(verdicts):
+		m.sent(ctx, verdicts)
+	case m.kept != nil && uncertain(verdicts, err):
+		m.unsure()
+	case m.isNew:
+		m.discard()
+	}
+	return verdicts, err
+}
+
+// copiedMessage is a message with a copy while it is sent.
+type copiedMessage struct {
+	store      *Store
+	credential backends.Credential
+	delivery   backends.Delivery
+	name       string
+	kept       *lockedMessage // nil: no copy is to be made, or somebody else is about to
+	isNew      bool           // it was kept by this attempt
+	noRoom     bool
+}
+
+// keep has the message on the disk, if it is not there yet, its copy is not made, and there is room.
+func (m *copiedMessage) keep(ctx context.Context, content io.Reader) error {
+	folder, queue, mailbox := m.store.copying.folder, m.store.copying.queue, mailboxOf(m.credential)
+	before, _ := folder.read(m.name) // one that cannot be read says nothing
+	if m.kept = folder.open(m.name); m.kept != nil {
+		if err := folder.shared.Sync(); err != nil { // who has kept it may not have come so far
+			m.kept.close()
+			return backends.Fail(backends.Temporary, "keep a message: %w", err)
 		}
-		return verdicts, err
+		return nil
 	}
-	due := s.noteSent(c, d, name, verdicts)
-	if k != nil && !due.After(time.Now()) {
-		s.copyNow(ctx, c, k)
+	if _, there := folder.isThere(m.name); there || before != nil && !before.Copied.IsZero() {
+		return nil
 	}
-	return verdicts, nil
+	queue.wait(ctx, mailbox)
+	if m.noRoom = !queue.enter(m.name, m.delivery.Key, mailbox, m.delivery.Size); m.noRoom {
+		m.store.log.Warn().Str("mailbox", mailbox).Str("key", m.delivery.Key).Msg("a message is sent without a copy for the Sent folder: too many wait to be made (submission.copies)")
+		return nil
+	}
+	kept, err := folder.keep(m.name, record{Mailbox: mailbox, Key: m.delivery.Key, Kept: time.Now()}, content)
+	if err != nil {
+		queue.leave(m.name)
+		return err
+	}
+	m.kept, m.isNew = kept, before == nil
+	return nil
+}
+
+// discard takes away what nobody was sent.
+func (m *copiedMessage) discard() {
+	c := m.store.copying
+	m.kept.discard()
+	c.folder.remove(m.name)
+	c.queue.leave(m.name)
+}
+
+// unsure keeps a message of which nobody knows whether it was sent.
+func (m *copiedMessage) unsure() {
+	c, r := m.store.copying, &record{Mailbox: mailboxOf(m.credential), Key: m.delivery.Key, Kept: time.Now()}
+	if before, err := c.folder.read(m.name); err == nil && before != nil && !before.Kept.IsZero() {
+		r = before
+	}
+	if !r.Sent.IsZero() {
+		return // to others, and its copy is made
+	}
+	c.queue.unsure(m.name, r, m.kept.size)
+	m.store.log.Warn().Str("mailbox", r.Mailbox).Str("key", r.Key).Str("file", c.folder.path(m.name, messageEnd)).Time("until", r.Kept.Add(giveUpAfter)).
+		Msg("nobody knows whether a message was sent: it is kept in a file, and its copy for the Sent folder is made if it turns out that it was")
+}
+
+// sent notes who has been sent the message, and has its copy made. That it cannot be noted is no reason to say that it was not sent.
+func (m *copiedMessage) sent(ctx context.Context, verdicts []backends.Verdict) {
+	if m.noRoom {
+		return
+	}
+	s, c, r := m.store, m.store.copying, m.whatWasSent(verdicts)
+	if err := c.folder.note(m.name, r); err != nil {
+		r.Due = r.Sent
+		s.log.Warn().Err(err).Str("key", r.Key).Msg("a message was sent, and it cannot be noted: if the process ends before its copy is made, none is made")
+	} else if before, err := c.folder.read(m.name); !m.isNew && err == nil && before != nil {
+		r = *before
+	}
+	if m.kept == nil {
+		return
+	}
+	m.kept.close()
+	b := c.queue.owe(m.name, &r, m.kept.size, &m.credential)
+	if b == nil {
+		return
+	}
+	s.copyNow(b)
+	if c.temporary != nil { // it goes with this process
+		c.queue.tried(ctx, m.name)
+	}
+}
+
+// whatWasSent is what is to be noted of the message after an attempt.
+func (m *copiedMessage) whatWasSent(verdicts []backends.Verdict) record {
+	now, others := time.Now(), false
+	r := record{Mailbox: mailboxOf(m.credential), Key: m.delivery.Key, Sent: now, Due: now, Others: &others}
+	if m.store.saves() { // whoever sends for the mailbox has the server's copy, and the mailbox may get one, too
+		r.Due = now.Add(m.store.copying.providersTime)
+	}
+	for _, v := range verdicts {
+		if v.Failure == nil {
+			r.Recipients = append(r.Recipients, v.Recipient)
+		} else {
+			others = others || v.Failure.Temporary()
+		}
+	}
+	return r
 }
 
 // uncertain says whether somebody may have been sent a message.
@@ -135,31 +238,6 @@ func uncertain(verdicts []backends.Verdict, err error) bool {
 	return backends.KindOf(err) == backends.Uncertain || slices.ContainsFunc(verdicts, func(v backends.Verdict) bool {
 		return v.Failure != nil && v.Failure.Kind == backends.Uncertain
 	})
-}
-
-// noteSent notes who has been sent a message, and says when its copy is due. That it cannot be noted is no reason to say that the message
-// was not sent.
-func (s *Store) noteSent(c backends.Credential, d backends.Delivery, name string, verdicts []backends.Verdict) (due time.Time) {
-	now := time.Now()
-	if due = now; s.saves() { // whoever sends for the mailbox has the server's copy, and the mailbox may get one, too
-		due = now.Add(s.copying.wait)
-	}
-	err := s.copying.change(name, func(r *record) {
-		if r.Key == "" {
-			*r = record{Mailbox: mailboxOf(c), Key: d.Key, Sent: now, Due: due}
-		}
-		for _, v := range verdicts {
-			if v.Failure == nil && !slices.Contains(r.Recipients, v.Recipient) {
-				r.Recipients = append(r.Recipients, v.Recipient)
-			}
-		}
-		due = r.Due
-	})
-	if err != nil {
-		s.log.Warn().Err(err).Str("key", d.Key).Msg("a message was sent, and it cannot be noted: its copy for the Sent folder is not made again if it fails now")
-		return now
-	}
-	return due
 }
 
 // mailboxOf is whose mailbox a credential opens.
@@ -170,187 +248,13 @@ func mailboxOf(c backends.Credential) string {
 	return c.User
 }
 
-// copyNow makes a copy, if it is not made. One that fails is tried again.
-func (s *Store) copyNow(ctx context.Context, c backends.Credential, k *lockedMessage) {
-	if r, err := k.read(k.name); err == nil && r != nil && !r.Copied.IsZero() { // somebody else has made it
-		k.discard()
-		return
-	}
-	id := messageID(k.reader())
-	begun, err := s.copyToSent(ctx, c, k, id)
-	if err == nil || begun && id == "" && !isRefusal(err) { // without an id nobody can ask whether it is there
-		if e := k.change(k.name, func(r *record) { r.Copied = time.Now() }); e != nil {
-			s.log.Warn().Err(e).Msg("a copy is in the Sent folder, and it cannot be noted")
-		}
-		k.discard()
-		s.copying.made(k.name)
-	}
-	if err != nil {
-		again := s.copying.failed(k.name, backends.AsFailure(err).RetryAfter)
-		s.log.Warn().Err(err).Str("mailbox", mailboxOf(c)).Time("again", again).Msg("a message was sent, but no copy is in the Sent folder yet")
-	}
-}
-
-// made forgets that a copy is to be made.
-func (c *copying) made(name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.owed, name)
-	delete(c.tried, name)
-}
-
-// failed says when a copy is tried again.
-func (c *copying) failed(name string, after time.Duration) time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	times := c.tried[name].times
-	pause := min(c.every<<min(times, 16), copyMost)
-	again := time.Now().Add(max(pause, min(after, copyMost)))
-	c.tried[name] = attempt{times + 1, again}
-	return again
-}
-
-// rests says whether a copy has failed lately.
-func (c *copying) rests(name string, now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return now.Before(c.tried[name].again)
-}
-
-// copyOwed makes the copies that are due, and tidies up. with gives what a mailbox is opened with; not ok: nothing does.
-func (s *Store) copyOwed(ctx context.Context, with func(mailbox string) (backends.Credential, bool)) {
-	folder, now := s.copying, time.Now()
-	owed, kept := make(map[string]waiting), make(map[string]time.Time)
-	err := folder.names(ctx, func(name string) bool {
-		if copied, is := folder.keeps(name); is && now.Sub(copied) <= keptFor { // most are such, and nothing is to be done for them
-			kept[name] = copied
-			return true
-		}
-		r, err := folder.read(name)
-		switch {
-		case r == nil: // it is gone
-		case err != nil && !errors.Is(err, errDamaged): // the disk does not say it now: the message stays
-			s.log.Warn().Err(err).Msg("what is known of a sent message cannot be read: its copy waits")
-		case err != nil || !r.Copied.IsZero() && now.Sub(r.Copied) > keptFor:
-			folder.forget(name)
-		case !r.Copied.IsZero():
-			kept[name] = r.Copied
-		case !folder.isThere(name): // that the copy is made could not be noted
-			if now.Sub(r.Sent) > keptFor {
-				folder.forget(name)
-			}
-		case now.Sub(r.Sent) > giveUpAfter:
-			s.log.Error().Str("mailbox", r.Mailbox).Str("key", r.Key).Time("sent", r.Sent).Msg("a message was sent, and for a week no copy could be put into the Sent folder: it is given up")
-			folder.forget(name)
-		default:
-			owed[name] = waiting{r.Mailbox, r.Sent}
-			if c, ok := with(r.Mailbox); ok && !now.Before(r.Due) && !folder.rests(name, now) {
-				s.copyOne(ctx, c, name)
-			}
-		}
-		return true
-	})
-	if err == nil {
-		err = folder.sweep(now)
-	}
-	if err != nil && ctx.Err() == nil {
-		s.log.Warn().Err(err).Msg("the folder for copies of what is sent cannot be read")
-	}
-	folder.look(owed, kept)
-}
-
-// keeps says when a copy was made that the last look has found to be made.
-func (c *copying) keeps(name string) (copied time.Time, is bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	copied, is = c.kept[name]
-	return copied, is
-}
-
-// copyOne makes a copy that nobody else is making.
-func (s *Store) copyOne(ctx context.Context, c backends.Credential, name string) {
-	k := s.copying.open(name)
-	if k == nil {
-		return
-	}
-	defer k.close()
-	s.copyNow(ctx, c, k)
-}
-
-// forget takes a message and what is known of it away.
-func (c *copying) forget(name string) {
-	if k := c.open(name); k != nil {
-		k.discard()
-	}
-	if !c.isThere(name) {
-		c.remove(name)
-	}
-	c.made(name)
-}
-
-// look notes what a look has found.
-func (c *copying) look(owed map[string]waiting, kept map[string]time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for name := range owed {
-		if r, err := c.read(name); err != nil || r == nil || !r.Copied.IsZero() {
-			delete(owed, name)
-		}
-	}
-	c.owed, c.kept = owed, kept
-	for name := range c.tried {
-		if _, is := owed[name]; !is {
-			delete(c.tried, name)
-		}
-	}
-}
-
-// copyFor makes the copies for a mailbox that somebody has just opened: of a store that does not let the gateway act for its users nobody
+// copyWith has the copies for a mailbox made that somebody has just opened: of a store that does not let the gateway act for its users nobody
 // else can.
-func (s *Store) copyFor(c backends.Credential) {
-	folder, mailbox := s.copying, mailboxOf(c)
-	if folder == nil || folder.ctx.Err() != nil || s.settings.actsForUsers() || !folder.owes(mailbox) {
+func (s *Store) copyWith(c backends.Credential) {
+	if s.copying == nil || s.settings.actsForUsers() {
 		return
 	}
-	if _, looking := folder.looking.LoadOrStore(mailbox, true); looking {
-		return // by one login at a time, as each looks at all that is owed
+	if b := s.copying.queue.opened(fold.Lower(mailboxOf(c)), c); b != nil {
+		s.copyNow(b)
 	}
-	folder.work.Go(func() {
-		defer folder.looking.Delete(mailbox)
-		s.copyOwed(folder.ctx, func(whose string) (backends.Credential, bool) { return c, fold.Equal(whose, mailbox) })
-	})
-}
-
-// owes says whether copies for a mailbox are to be made.
-func (c *copying) owes(mailbox string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, w := range c.owed {
-		if fold.Equal(w.mailbox, mailbox) {
-			return true
-		}
-	}
-	return false
-}
-
-// warnings tell of copies that have waited for long.
-func (c *copying) warnings(now time.Time) (all []backends.Warning) {
-	if c == nil {
-		return nil
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var since time.Time
-	for _, w := range c.owed {
-		if since.IsZero() || w.since.Before(since) {
-			since = w.since
-		}
-	}
-	if since.IsZero() || now.Sub(since) < waitsLong {
-		return nil
-	}
-	return []backends.Warning{{
-		Name: "sent-copies", Kind: backends.WarningOther, Since: since, Text: fmt.Sprintf("%d copies of sent messages could not be put into Sent folders yet", len(c.owed)),
-		Advice: "The log says why (no copy is in the Sent folder yet). They are tried for a week.",
-	}}
 }

@@ -238,6 +238,9 @@ func TestNothingSentNothingKept(t *testing.T) {
 	if len(w.left()) != 0 || w.copies() != 0 {
 		t.Errorf("%v is kept, and %d copies are there", w.left(), w.copies())
 	}
+	if records, err := os.ReadDir(filepath.Join(w.dir, "sent-copies")); err != nil || len(records) != 0 {
+		t.Errorf("records: %v, %v", records, err)
+	}
 }
 
 // TestCopyWithPassword: where the gateway acts for nobody, a copy that failed is made when its mailbox is opened the next time.

@@ -182,14 +182,15 @@ func each(n int, do func(int)) {
 }
 
 func (s *Store) appendFor(ctx context.Context, recipient string, d backends.Delivery, message io.Reader, size int64) *backends.Failure {
-	if d.Retry {
-		if there, err := s.delivered(ctx, recipient, d.Key); err != nil || there {
-			return backends.AsFailure(err)
-		}
-	}
 	mailbox := fold.Lower(remote.MailboxOf(recipient))
 	if err := s.paces.wait(ctx, mailbox); err != nil {
 		return backends.AsFailure(err)
+	}
+	if d.Retry {
+		if there, err := s.delivered(ctx, recipient, d.Key); err != nil || there {
+			s.paces.answered(mailbox, err)
+			return backends.AsFailure(err)
+		}
 	}
 	conn, err := s.acquire(ctx, impersonation(recipient))
 	if err != nil {

@@ -90,7 +90,7 @@ func fetch(t *testing.T, d backends.Maildrop, id backends.MessageID) (string, er
 	return string(octets), err
 }
 
-func given(t *testing.T, settings map[string]any) backends.Settings {
+func given(t testing.TB, settings map[string]any) backends.Settings {
 	t.Helper()
 	raw, err := json.Marshal(settings)
 	if err != nil {

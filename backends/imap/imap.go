@@ -176,7 +176,7 @@ func (s *Store) verified(ctx context.Context, c backends.Credential) (backends.A
 	}
 	s.pool.release(conn, err == nil)
 	if err == nil {
-		s.copyFor(c)
+		s.copyWith(c)
 	}
 	return s.account(c), err
 }

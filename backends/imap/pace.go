@@ -2,8 +2,11 @@ package imap
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/emersion/go-imap/v2"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/oauth"
@@ -49,12 +52,7 @@ func (p *paces) wait(ctx context.Context, mailbox string) error {
 func (p *paces) turn(mailbox string, now time.Time) (wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.next == nil {
-		p.next = make(map[string]time.Time)
-	}
-	if len(p.next) >= pacesMost {
-		p.forget(now)
-	}
+	p.room(now)
 	at := now
 	if next := p.next[mailbox]; next.After(now) {
 		at = next
@@ -65,20 +63,31 @@ func (p *paces) turn(mailbox string, now time.Time) (wait time.Duration) {
 	return wait
 }
 
-// answered notes what came of an APPEND: a server that says when to come back gets no other for the mailbox until then.
+// answered notes what came of a command for a mailbox, whichever it was: a server that says when to come back gets no APPEND until then.
 func (p *paces) answered(mailbox string, err error) {
-	f := backends.AsFailure(err)
-	if f == nil || f.Kind != backends.Throttled || f.RetryAfter <= 0 {
+	f, said := backends.AsFailure(err), (*imap.Error)(nil)
+	if f == nil || f.Kind != backends.Throttled || f.RetryAfter <= 0 || !errors.As(err, &said) { // one of our own limits is no word of the server's
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if until := time.Now().Add(f.RetryAfter); p.next != nil && until.After(p.next[mailbox]) {
+	p.room(time.Now())
+	if until := time.Now().Add(f.RetryAfter); until.After(p.next[mailbox]) {
 		p.next[mailbox] = until
 	}
 }
 
-// forget makes room. p.mu is held.
+// room makes room for another mailbox. p.mu is held.
+func (p *paces) room(now time.Time) {
+	if p.next == nil {
+		p.next = make(map[string]time.Time)
+	}
+	if len(p.next) >= pacesMost {
+		p.forget(now)
+	}
+}
+
+// forget makes room, for a quarter of the mailboxes, so that it is not to be done for each. p.mu is held.
 func (p *paces) forget(now time.Time) {
 	for mailbox, next := range p.next {
 		if !next.After(now) {
@@ -86,7 +95,7 @@ func (p *paces) forget(now time.Time) {
 		}
 	}
 	for mailbox := range p.next {
-		if len(p.next) < pacesMost {
+		if len(p.next) <= pacesMost*3/4 {
 			return
 		}
 		delete(p.next, mailbox)

@@ -96,6 +96,7 @@ func (s *Store) fresh(ctx context.Context, c backends.Credential, user string, p
 	}
 	client, err := s.connectAs(ctx, c)
 	if err != nil {
+		s.paces.answered(fold.Lower(mailboxOf(c)), err)
 		<-p.total
 		p.unreserve(user)
 		return nil, err
@@ -278,20 +279,18 @@ func (s *Store) Metrics() []backends.Metric {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return []backends.Metric{
+	return append(s.copying.metrics(), []backends.Metric{
 		{Name: "connections", Help: "Connections to the server.", Kind: backends.MetricGauge, Value: float64(len(p.open))},
 		{Name: "kept_connections", Help: "Connections that wait for the next session.", Kind: backends.MetricGauge, Value: float64(len(p.kept))},
 		{Name: "logins", Help: "Connections that were opened and logged in.", Kind: backends.MetricCounter, Value: float64(p.logins)},
 		{Name: "reused_connections", Help: "Sessions that took a kept connection over.", Kind: backends.MetricCounter, Value: float64(p.reused)},
-	}
+	}...)
 }
 
 // Drain implements [backends.Drainer]: servers allow few connections of one user, and the process that
 // has taken over needs them.
 func (s *Store) Drain() {
-	if s.copying != nil {
-		s.copying.stop()
-	}
+	s.copying.drain()
 	s.pool.keepNone()
 }
 

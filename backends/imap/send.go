@@ -7,11 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-sasl"
 
 	"github.com/dipylon/dipylon/backends"
-	"github.com/dipylon/dipylon/backends/mail/fold"
 	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/backends/remote"
@@ -86,7 +84,7 @@ func (t *sendSession) Send(ctx context.Context, d backends.Delivery, content io.
 	}
 	account, left := s.loginName(c), d
 	if s.copies(c) && d.Retry {
-		s.sent.Add(account, d.Key, s.copying.sentTo(account, d.Key)...) // by a process before this one
+		s.sent.Add(account, d.Key, s.copying.folder.sentTo(account, d.Key)...) // by a process before this one
 	}
 	left.Recipients = backends.To(s.sent.Left(account, d)...)
 	verdicts, err := s.sendTo(ctx, c, t.client, left, content)
@@ -192,46 +190,7 @@ func (s *Store) submissionAuth(c backends.Credential) func(context.Context, []st
 	return smtpclient.Plain(c.ActAs, user, string(c.Secret))
 }
 
-// copyToSent appends to the Sent folder what was sent, unless the server has filed it itself
-// or an earlier attempt did: the Message-ID tells. begun says that an APPEND was.
-func (s *Store) copyToSent(ctx context.Context, c backends.Credential, message *lockedMessage, id string) (begun bool, err error) {
-	mailbox := fold.Lower(mailboxOf(c))
-	if err := s.paces.wait(ctx, mailbox); err != nil {
-		return false, err
-	}
-	conn, err := s.acquire(ctx, c)
-	if err != nil {
-		return false, err
-	}
-	sent, there, err := s.lookInSent(ctx, conn, id)
-	if begun = err == nil && !there; begun {
-		err = s.append(ctx, conn, sent, message.reader(), message.size, []imap.Flag{imap.FlagSeen})
-		s.paces.answered(mailbox, err)
-	}
-	s.pool.release(conn, err == nil)
-	return begun, err
-}
-
-// lookInSent finds the Sent folder, and whether it has a message already.
-func (s *Store) lookInSent(ctx context.Context, conn *connection, id string) (sent string, there bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.settings.Timeout))
-	defer cancel()
-	there, err = call(ctx, conn.client, func() (bool, error) {
-		name := s.settings.Sending.Sent
-		if name == markedSent {
-			name = ""
-		}
-		if sent, err = conn.client.special("submission.sent", name, imap.MailboxAttrSent); err != nil || id == "" {
-			return false, err
-		}
-		return has(conn, sent, "Message-ID", id)
-	})
-	return sent, there, failure("look into the Sent folder", err, backends.Temporary)
-}
-
-// markedSent is the setting for the folder that the server marks as such (RFC 6154).
-const markedSent = `\Sent`
-
+// messageID is a message's Message-ID; empty: it has none.
 func messageID(message io.Reader) string {
 	h, _, err := header.Read(message, header.Most)
 	if err != nil {

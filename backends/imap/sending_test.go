@@ -17,6 +17,7 @@ import (
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/imap"
 	"github.com/dipylon/dipylon/backends/remote"
+	"github.com/dipylon/dipylon/test/harness"
 	"github.com/dipylon/dipylon/test/peers"
 )
 
@@ -178,7 +179,9 @@ func testSending(t *testing.T, d *peers.Dovecot, r *relay, with func(map[string]
 			t.Errorf("the transport has %d messages after %d were sent", got, n+1)
 		}
 	}
-	if n := sentCopies(t, s, "one"); n != 1 {
+	n := 0
+	harness.Eventually(t, time.Minute, "a copy in the Sent folder", func() bool { n = sentCopies(t, s, "one"); return n > 0 })
+	if n != 1 {
 		t.Errorf("the Sent folder has %d copies", n)
 	}
 	wrong := password

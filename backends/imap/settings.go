@@ -59,9 +59,16 @@ type sending struct {
 	TLS     string `json:"tls"`     // implicit, starttls, none
 	Sent    string `json:"sent"`    // folder for a copy, or \Sent: the one marked so; empty: the server makes its own, or none is wanted
 	// Saves says whether the server puts what is sent into the Sent folder of who has logged in; nil: as the provider of oauth does.
-	Saves *bool `json:"saves"`
+	Saves  *bool      `json:"saves"`
+	Copies copyLimits `json:"copies"`
 	// LoginAs is, by mailbox, who logs in to send from it, with oauth.
 	LoginAs map[string]string `json:"login_as"`
+}
+
+// copyLimits bound what is kept on the disk for copies that wait to be made.
+type copyLimits struct {
+	Messages int   `json:"messages"`
+	Octets   int64 `json:"octets"`
 }
 
 func defaults() settings {
@@ -72,7 +79,7 @@ func defaults() settings {
 		Pool:     pool{PerAccount: 8, Total: 512, Keep: remote.Duration(20 * time.Second), Age: remote.Duration(5 * time.Minute), Noop: remote.Duration(4 * time.Minute)},
 		Timeout:  remote.Duration(30 * time.Second),
 		Delivery: delivery{HopSettings: remote.HopSettings{TLS: "none"}, Folder: "INBOX"},
-		Sending:  sending{TLS: "starttls"},
+		Sending:  sending{TLS: "starttls", Copies: copyLimits{Messages: 10_000, Octets: 1 << 30}},
 	}
 }
 
@@ -112,6 +119,12 @@ func read(s backends.Settings) (settings, *tls.Config, error) {
 	}
 	if set.Pool.Appends < 0 || set.Pool.Appends > 1000 {
 		wrong.Add("connections.appends", "is a number of APPENDs a second, up to 1000; 0 for any number")
+	}
+	if set.Sending.Copies.Messages < 2 || set.Sending.Copies.Messages > 1_000_000 {
+		wrong.Add("submission.copies.messages", "is how many messages may wait for their copies: 2 to 1000000")
+	}
+	if set.Sending.Copies.Octets < 2<<20 {
+		wrong.Add("submission.copies.octets", "is how many octets they may have: at least 2097152 (2 MiB)")
 	}
 	if set.Pool.Noop < remote.Duration(10*time.Millisecond) {
 		wrong.Add("connections.noop", "is at least 10ms")

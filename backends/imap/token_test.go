@@ -239,6 +239,8 @@ func TestSendsByToken(t *testing.T) {
 			if len(who) != 1 || who[0] != tt.login {
 				t.Errorf("%q log in", who)
 			}
+			f.Until(t, "the copies", func() bool { return len(f.Appended()) >= tt.copies })
+			_ = s.Close() // what it was doing has ended then
 			if got := f.Appended(); len(got) != tt.copies {
 				t.Errorf("%d copies", len(got))
 			}

@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/test/harness"
 	"github.com/dipylon/dipylon/test/peers"
 	"github.com/dipylon/dipylon/test/provider"
 )
@@ -95,12 +97,17 @@ func TestEximWithTokens(t *testing.T) {
 	if sent := exim.Queue(); len(sent) != 1 || sent[0].From != shared || sent[0].Login != "ada@peer.example" {
 		t.Errorf("Exim has %+v", sent)
 	}
-	d, err := s.Open(t.Context(), backends.OpenRequest{Credential: actingFor(shared), Folder: "Sent"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	if all := list(t, d); len(all) != 1 {
-		t.Errorf("%d copies", len(all))
+	copies := 0
+	harness.Eventually(t, time.Minute, "a copy in the Sent folder", func() bool {
+		d, err := s.Open(t.Context(), backends.OpenRequest{Credential: actingFor(shared), Folder: "Sent"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		copies = len(list(t, d))
+		return copies > 0
+	})
+	if copies != 1 {
+		t.Errorf("%d copies", copies)
 	}
 }
