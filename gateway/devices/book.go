@@ -151,7 +151,7 @@ func (b *Book) Add(ctx context.Context, d Device, accountID string) (made *Devic
 		return nil, "", err
 	}
 	draft := d.entry()
-	draft.Label, draft.Owner = "device "+d.Name, accountID
+	draft.Label, draft.Owner = labelOf(d.Name), accountID
 	var own error // without words on passwords around it: the device may have none
 	entry, password, err := b.o.Passwords.AddWith(ctx, *draft, func(tx *state.Tx, p login.AppPassword) error {
 		own = insert(tx, &d, p)

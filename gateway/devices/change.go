@@ -11,6 +11,7 @@ import (
 
 	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/passwords"
+	"github.com/dipylon/dipylon/gateway/quota"
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
@@ -22,13 +23,13 @@ var (
 	ErrNeedsPassword = errors.New("it needs another password")
 )
 
-// Set changes a device, which was read as before, to what it is to be; its name stays. Its password stays, too, unless
+// Set changes a device, which was read as before, to what it is to be; what it has sent today counts on under another name. Its password stays, too, unless
 // another one is asked for, which is then in the caller's hands alone. An open session of the device goes by what is new from
 // its next command on, and ends there where how the device logs in has changed.
 //
-// It fails with [ErrNotFound], [ErrChanged] and [ErrNeedsPassword], and with what is wrong with the device, in words.
+// It fails with [ErrNotFound], [ErrExists], [ErrChanged] and [ErrNeedsPassword], and with what is wrong with the device, in words.
 func (b *Book) Set(ctx context.Context, before, after Device, newPassword bool) (made *Device, password string, err error) {
-	after.Name, after.Password, after.Created = before.Name, before.Password, before.Created
+	after.Password, after.Created = before.Password, before.Created
 	if err := after.Check(b.o.Now()); err != nil {
 		return nil, "", err
 	}
@@ -80,9 +81,35 @@ func update(tx *state.Tx, before, after *Device, p login.AppPassword) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("UPDATE devices SET password = $1, settings = $2 WHERE name = $3", p.ID, text, before.Name)
+	if err := rename(tx, before.Name, after.Name); err != nil {
+		return err
+	}
+	_, err = tx.Exec("UPDATE devices SET password = $1, settings = $2 WHERE name = $3", p.ID, text, after.Name)
 	return err
 }
+
+// rename gives a device another name, unless that is another one's.
+func rename(tx *state.Tx, from, to string) error {
+	if from == to {
+		return nil
+	}
+	if taken, err := tx.One([]any{new(string)}, "SELECT name FROM devices WHERE name = $1", to); err != nil || taken {
+		return cmp.Or(err, fmt.Errorf("%w: %s", ErrExists, to))
+	}
+	if _, err := tx.Exec("UPDATE devices SET name = $1 WHERE name = $2", to, from); err != nil {
+		return err
+	}
+	for _, what := range []string{ofMessages, ofRecipients} {
+		if err := quota.Rename(tx, dayOf(from, what), dayOf(to, what)); err != nil {
+			return err
+		}
+	}
+	_, err := tx.Exec("UPDATE app_passwords SET device = $1, label = $2 WHERE device = $3", to, labelOf(to), from)
+	return err
+}
+
+// labelOf is the label of a device's password.
+func labelOf(device string) string { return "device " + device }
 
 // isStill says whether a device is what it was, whatever it has done since. Of whose account it is may have become known.
 func (d Device) isStill(before *Device) bool {

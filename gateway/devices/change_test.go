@@ -112,3 +112,53 @@ func (b *Book) hash(t *testing.T) string {
 	}
 	return ""
 }
+
+// TestRename: a device with another name keeps its password, its open session and what it has sent today, and takes nobody's name.
+func TestRename(t *testing.T) {
+	each(t, func(t *testing.T, open func() *Book) {
+		b := open()
+		d := scanner()
+		d.Sending.PerDay = 2
+		b.mustAdd(t, d)
+		b.mustAdd(t, printer("printer", "10.0.0.1/32"))
+		session, hash, before := b.session(t), b.hash(t), b.is(t, "scanner")
+		take := func() error {
+			_, _, err := session.Take(t.Context(), 1)
+			return err
+		}
+		if err := take(); err != nil {
+			t.Fatal(err)
+		}
+		after := *before
+		after.Name = "printer"
+		if _, _, err := b.Set(t.Context(), *before, after, false); !errors.Is(err, ErrExists) {
+			t.Errorf("another one's name: %v", err)
+		}
+		after.Name = "plotter"
+		if made, _, err := b.Set(t.Context(), *before, after, false); err != nil || made.Name != "plotter" || !b.is(t, "plotter").isStill(made) {
+			t.Fatalf("%+v, %v", made, err)
+		}
+		if _, err := b.Get(t.Context(), "scanner"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("the old name: %v", err)
+		}
+		all, err := b.o.Passwords.Find(t.Context(), d.Store, d.Account)
+		if err != nil || len(all) != 1 || all[0].Hash != hash || all[0].Device != "plotter" || all[0].Label != "device plotter" {
+			t.Errorf("its password: %+v, %v", all, err)
+		}
+		if err := session.Over(t.Context()); err != nil || session.Name != "plotter" {
+			t.Errorf("an open session of %s: %v", session.Name, err)
+		}
+		if err := take(); err != nil {
+			t.Error(err)
+		}
+		if err := take(); err == nil {
+			t.Error("a device with another name has another day")
+		}
+		if err := b.Remove(t.Context(), "plotter"); err != nil {
+			t.Fatal(err)
+		}
+		if err := session.Over(t.Context()); err == nil {
+			t.Error("a device that was removed goes on")
+		}
+	})
+}

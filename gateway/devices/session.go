@@ -46,6 +46,9 @@ func (s *Session) Over(ctx context.Context) error {
 		return nil //nolint:nilerr // see above
 	}
 	d := t.byName[s.Name]
+	if d == nil {
+		d = t.renamed(s.Device)
+	}
 	switch {
 	case d == nil || d.Created != s.Created:
 		return fmt.Errorf("the device %s was removed", s.Name)
@@ -106,7 +109,7 @@ func (s *Session) Take(ctx context.Context, recipients int) (wait time.Duration,
 	for _, day := range []struct {
 		what       string
 		want, most int
-	}{{"messages", 1, s.Sending.PerDay}, {"recipients", recipients, s.Sending.RecipientsPerDay}} {
+	}{{ofMessages, 1, s.Sending.PerDay}, {ofRecipients, recipients, s.Sending.RecipientsPerDay}} {
 		back, err := s.takeOfDay(ctx, day.what, day.want, day.most)
 		if err != nil {
 			giveBack(ctx)
@@ -124,13 +127,19 @@ func (s *Session) Take(ctx context.Context, recipients int) (wait time.Duration,
 	return wait, giveBack, nil
 }
 
+// What is counted of a device's day, in the words of who has sent too much.
+const ofMessages, ofRecipients = "messages", "recipients"
+
+// dayOf is what a device's day is counted under.
+func dayOf(device, what string) string { return "device:" + device + ":" + what }
+
 // takeOfDay counts what is bounded for 24 hours.
 func (s *Session) takeOfDay(ctx context.Context, what string, want, most int) (back func(context.Context), err error) {
 	counts := s.book.o.Counts
 	if most == 0 || counts == nil {
 		return func(context.Context) {}, nil
 	}
-	key := "device:" + s.Name + ":" + what
+	key := dayOf(s.Name, what)
 	giveBack := func(n int) func(context.Context) {
 		return func(ctx context.Context) {
 			if err := counts.GiveBack(ctx, key, n); err != nil {

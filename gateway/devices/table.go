@@ -55,6 +55,16 @@ func newTable(version int64, all []*Device) *table {
 	return t
 }
 
+// renamed is a device that had another name; nil: there is none.
+func (t *table) renamed(was *Device) *Device {
+	for _, d := range t.byName {
+		if d.Password == was.Password && d.Created.Equal(was.Created) {
+			return d
+		}
+	}
+	return nil
+}
+
 // certified is the device whose certificate this is, good or not; nil: it is nobody's.
 func (t *table) certified(certificates []*x509.Certificate) *Device {
 	if len(certificates) == 0 {

@@ -214,6 +214,7 @@ const newPasswordFlag = "new-password"
 
 func (a *deviceFlags) set(f *pflag.FlagSet) {
 	a.add(f)
+	f.StringVar(&a.device.Name, "name", a.device.Name, "give it another `name`")
 	f.BoolVar(&a.newPassword, newPasswordFlag, false, "give it another password, or one in the place of its network or certificate, and show it this once")
 }
 
@@ -229,6 +230,9 @@ as it is. A list that is named takes the old one's place; an empty text takes so
 Its password stays, unless --new-password gives it another one. One of another account needs another
 password. --no-login or a certificate take the password's place.
 
+With another name (--name) all else stays, and what it has sent today counts on. Mail of it that is in the queue, and what was
+logged of it, has the old one.
+
 An open session of the device goes by the change from its next command on. It ends there if how the
 device logs in has changed: its password, its account, its networks, its protocols, TLS.
 
@@ -237,6 +241,7 @@ change is named, 75 the state cannot be reached now, or somebody else has change
 time, 78 the configuration is wrong.`,
 		Example: `  dipylon device set scanner --place "3rd floor" --network 192.168.8.20
   dipylon device set tickets --new-password
+  dipylon device set scanner --name scanner-3rd-floor
   dipylon device set tickets --expires 2027-12-31 --per-day 500`,
 		Args: cobra.ExactArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {

@@ -359,6 +359,7 @@ func (a *Authenticator) byAppPassword(ctx context.Context, client Client, attemp
 	if !right {
 		return WrongCredentials("a wrong application password")
 	}
+	attempt.proved()
 	return a.enterByPassword(ctx, client, attempt, name, store, password)
 }
 

@@ -576,6 +576,47 @@ func (c waitingClient) Enter(ctx context.Context, e login.Entry) error {
 	return c.fakeClient.Enter(ctx, e)
 }
 
+// TestFirstLoginsOfDevices: devices on one account, from one address, that come for the first time, and all at once, wait for each
+// other's proof alone, and not for the store, by whichever mechanism they prove themselves.
+func TestFirstLoginsOfDevices(t *testing.T) {
+	w := newWorld(t, impersonation)
+	// One at a time may be under way, and others would have to wait for a minute.
+	throttle := login.NewMemoryThrottle(login.ThrottleLimits{Free: 1, Base: time.Minute, Most: time.Minute, Queue: time.Hour})
+	w.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
+		Log: w.quiet(), Guard: login.NewGuard(login.GuardOptions{Log: w.quiet(), Throttle: throttle}),
+		Table: w.stores, Passwords: w.passwords, Devices: w.devices, Now: func() time.Time { return w.now },
+	})
+	const devices = 3
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+	defer cancel()
+	var inside sync.WaitGroup
+	inside.Add(devices)
+	outcome := make(chan error, devices)
+	var texts []string
+	for range devices {
+		texts = append(texts, w.add(func(p *login.AppPassword) { p.Device, p.Legacy = "scanner", true }))
+	}
+	for i, text := range texts {
+		client := waitingClient{newClient(), &inside}
+		if i%2 == 0 {
+			go func() { outcome <- w.Password(ctx, client, "alice", []byte(text)) }()
+			continue
+		}
+		peer := scramClient{t, newScramClient(t, "alice", text, "").NewConversation()}
+		go func() { outcome <- w.converse(client, "SCRAM-SHA-256", peer.say) }()
+	}
+	for range devices {
+		select {
+		case err := <-outcome:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-ctx.Done():
+			t.Fatal("devices wait for what the store takes for others")
+		}
+	}
+}
+
 // TestManyDevicesOfOneAccount: once their passwords are known to be good, devices on one account, from one address, come
 // at once, and none of them waits for another one's turn; a wrong password and one that was revoked are refused as ever.
 func TestManyDevicesOfOneAccount(t *testing.T) {

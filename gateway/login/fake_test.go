@@ -128,6 +128,14 @@ func (f *fakePasswords) Find(_ context.Context, store, account string) (found []
 	return found, f.fail
 }
 
+func (f *fakePasswords) Keys(ctx context.Context, store, account string) (keys []login.ScramKeys, err error) {
+	all, err := f.Find(ctx, store, account)
+	for _, p := range all {
+		keys = append(keys, login.ScramKeys{ID: p.ID, StoredKey: p.StoredKey, ServerKey: p.ServerKey})
+	}
+	return keys, err
+}
+
 func (f *fakePasswords) FindOne(ctx context.Context, store, account, id string) (*login.AppPassword, error) {
 	all, err := f.Find(ctx, store, account)
 	if i := slices.IndexFunc(all, func(p login.AppPassword) bool { return p.ID == id }); i >= 0 && err == nil {

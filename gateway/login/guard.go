@@ -66,6 +66,13 @@ type Attempt struct {
 	waited time.Duration
 }
 
+// proved notes that a password was shown that is right, whatever becomes of the attempt.
+func (a *Attempt) proved() {
+	if a.turn != nil {
+		a.turn.Prove()
+	}
+}
+
 // end gives the outcome of an attempt that has begun.
 func (a *Attempt) end(outcome Outcome) {
 	if a.turn != nil {

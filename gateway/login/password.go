@@ -60,8 +60,8 @@ type AppPassword struct {
 // Passwords is where application passwords are kept. An implementation may be shared by several
 // gateways.
 type Passwords interface {
-	// Find gives the passwords of an account.
-	Find(ctx context.Context, store, account string) ([]AppPassword, error)
+	// Keys gives what SCRAM needs of the passwords of an account.
+	Keys(ctx context.Context, store, account string) ([]ScramKeys, error)
 	// FindOne gives the password of an account that has an id; nil: the account has none with it.
 	FindOne(ctx context.Context, store, account, id string) (*AppPassword, error)
 	// Used notes that a password was used, and whose it is if that was not known. It may leave out

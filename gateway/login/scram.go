@@ -2,7 +2,10 @@ package login
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
@@ -11,6 +14,7 @@ import (
 
 	"github.com/xdg-go/scram"
 
+	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
 	"github.com/dipylon/dipylon/gateway/stores"
 )
@@ -86,12 +90,20 @@ func bindings(client Client) map[scram.ChannelBindingType]scram.ChannelBinding {
 	return all
 }
 
-// scramServer is the gateway's side of one SCRAM-SHA-256 exchange. An account can have several
-// passwords: there is a conversation for each, which all say the same until the client has shown
-// which one it has.
+// ScramKeys are what an exchange needs of a password: an account may have hundreds, one for each of its devices.
+type ScramKeys struct {
+	ID                   string
+	StoredKey, ServerKey []byte
+}
+
+// scramServer is the gateway's side of one SCRAM-SHA-256 exchange. An account can have several passwords, and which one the
+// client has it shows with its last message alone: until then one conversation says what that of each would say, and then the one is held
+// whose keys fit.
 type scramServer struct {
-	passwords     []AppPassword
-	conversations []*scram.ServerConversation
+	keys      []ScramKeys
+	converse  func(storedKey, serverKey []byte) (*scram.ServerConversation, error)
+	first     string // the client's
+	challenge string // what was answered
 }
 
 // errBinding says that a client's channel binding is not what its mechanism or this connection
@@ -100,7 +112,7 @@ var errBinding = errors.New("the channel binding does not fit")
 
 // newScramServer begins with what the client's first message says. -PLUS is offered on this
 // connection where there are bindings.
-func newScramServer(first scramFirst, bound bool, all map[scram.ChannelBindingType]scram.ChannelBinding, salt []byte, passwords []AppPassword) (*scramServer, error) {
+func newScramServer(first scramFirst, bound bool, all map[scram.ChannelBindingType]scram.ChannelBinding, salt []byte, keys []ScramKeys) (*scramServer, error) {
 	if bound != (first.binding != "") || first.unseen && len(all) > 0 {
 		return nil, errBinding // RFC 5802 §6: a "y" here is a downgrade attack
 	}
@@ -108,38 +120,26 @@ func newScramServer(first scramFirst, bound bool, all map[scram.ChannelBindingTy
 	if bound && !known {
 		return nil, errBinding
 	}
-	s := &scramServer{passwords: passwords}
 	nonce := newNonce()
-	for _, keys := range append(storedKeys(passwords), randomKeys()) {
-		keys.KeyFactors = scram.KeyFactors{Salt: string(salt), Iters: scramIterations}
-		server, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) { return keys, nil })
+	return &scramServer{keys: keys, converse: func(storedKey, serverKey []byte) (*scram.ServerConversation, error) {
+		of := scram.StoredCredentials{KeyFactors: scram.KeyFactors{Salt: string(salt), Iters: scramIterations}, StoredKey: storedKey, ServerKey: serverKey}
+		server, err := scram.SHA256.NewServer(func(string) (scram.StoredCredentials, error) { return of, nil })
 		if err != nil {
 			return nil, err
 		}
 		server.WithNonceGenerator(func() string { return nonce })
 		if bound {
-			s.conversations = append(s.conversations, server.NewConversationWithChannelBindingRequired(binding))
-		} else {
-			s.conversations = append(s.conversations, server.NewConversation())
+			return server.NewConversationWithChannelBindingRequired(binding), nil
 		}
-	}
-	return s, nil
+		return server.NewConversation(), nil
+	}}, nil
 }
 
-func storedKeys(passwords []AppPassword) []scram.StoredCredentials {
-	var all []scram.StoredCredentials
-	for _, p := range passwords {
-		all = append(all, scram.StoredCredentials{StoredKey: p.StoredKey, ServerKey: p.ServerKey})
-	}
-	return all
-}
-
-// randomKeys are those of no password: the conversation of an account that has none.
-func randomKeys() scram.StoredCredentials {
-	keys := scram.StoredCredentials{StoredKey: make([]byte, 32), ServerKey: make([]byte, 32)}
-	_, _ = rand.Read(keys.StoredKey) // never fails, crypto/rand says
-	_, _ = rand.Read(keys.ServerKey)
-	return keys
+// randomKey is that of no password.
+func randomKey() []byte {
+	key := make([]byte, sha256.Size)
+	_, _ = rand.Read(key) // never fails, crypto/rand says
+	return key
 }
 
 func newNonce() string {
@@ -150,27 +150,68 @@ func newNonce() string {
 
 // begin answers the client's first message.
 func (s *scramServer) begin(message []byte) ([]byte, error) {
-	var answer string
-	for _, c := range s.conversations {
-		text, err := c.Step(string(message))
-		if err != nil {
-			return nil, errors.Join(ErrMalformed, err)
-		}
-		answer = text
+	c, err := s.converse(randomKey(), randomKey())
+	if err != nil {
+		return nil, err
 	}
-	return []byte(answer), nil
+	s.first = string(message)
+	if s.challenge, err = c.Step(s.first); err != nil {
+		return nil, errors.Join(ErrMalformed, err)
+	}
+	return []byte(s.challenge), nil
 }
 
-// finish judges the client's final message: the password that it has, and the gateway's last
+// finish judges the client's final message: the id of the password that it has (empty: it has none), and the gateway's last
 // word, which proves to the client that the gateway knows that password.
-func (s *scramServer) finish(message []byte) (password *AppPassword, last []byte) {
-	for i, c := range s.conversations {
-		answer, err := c.Step(string(message))
-		if err == nil && c.Valid() && i < len(s.passwords) {
-			password, last = &s.passwords[i], []byte(answer)
+func (s *scramServer) finish(message []byte) (id string, last []byte) {
+	keys := ScramKeys{StoredKey: randomKey(), ServerKey: randomKey()}
+	if i := s.proved(string(message)); i >= 0 {
+		keys = s.keys[i]
+	}
+	c, err := s.converse(keys.StoredKey, keys.ServerKey)
+	if err != nil {
+		return "", nil
+	}
+	if challenge, err := c.Step(s.first); err != nil || challenge != s.challenge {
+		return "", nil
+	}
+	answer, err := c.Step(string(message))
+	if err != nil || !c.Valid() {
+		return "", nil
+	}
+	return keys.ID, []byte(answer)
+}
+
+// proved is which of the keys a client's final message proves (RFC 5802 §3); below 0: none. All are tried, so that none is told by
+// its time.
+func (s *scramServer) proved(final string) (which int) {
+	which = -1
+	bare := strings.SplitN(s.first, ",", 3) // behind the GS2 header (§7)
+	said, encoded, _ := cutLast(final, ",p=")
+	proof, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || len(proof) != sha256.Size || len(bare) < 3 {
+		return which
+	}
+	about := []byte(bare[2] + "," + s.challenge + "," + said)
+	for i, k := range s.keys {
+		mac := hmac.New(sha256.New, k.StoredKey)
+		mac.Write(about)
+		key := mac.Sum(nil)
+		subtle.XORBytes(key, key, proof)
+		if stored := sha256.Sum256(key); subtle.ConstantTimeCompare(stored[:], k.StoredKey) == 1 {
+			which = i
 		}
 	}
-	return password, last
+	return which
+}
+
+// cutLast cuts a text at the last place where a separator stands.
+func cutLast(text, separator string) (before, after string, found bool) {
+	i := strings.LastIndex(text, separator)
+	if i < 0 {
+		return text, "", false
+	}
+	return text[:i], text[i+len(separator):], true
 }
 
 // scramExchange is SCRAM-SHA-256 as a client of the authenticator sees it.
@@ -217,11 +258,11 @@ func (s *scramExchange) begin(ctx context.Context, message []byte) ([]byte, *sas
 	}
 	s.name, s.store = s.authenticator.find(first.user, first.actAs)
 	s.attempt.Name, s.attempt.Store = s.name, labelOf(s.store)
-	passwords, account, err := s.passwords(ctx)
+	keys, account, err := s.keys(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(passwords) == 0 && !s.bound && s.store != nil && s.store.TakesOwnPasswords() && s.store.Conducts(s.attempt.Mechanism) {
+	if len(keys) == 0 && !s.bound && s.store != nil && s.store.TakesOwnPasswords() && s.store.Conducts(s.attempt.Mechanism) {
 		if s.relay, err = s.authenticator.relayTo(ctx, s.client, s.store, s.attempt); err != nil {
 			return nil, nil, err
 		}
@@ -234,7 +275,7 @@ func (s *scramExchange) begin(ctx context.Context, message []byte) ([]byte, *sas
 	if err != nil {
 		return nil, nil, err
 	}
-	s.server, err = newScramServer(first, s.bound, s.bindings, saltOf(key, s.attempt.Store, account), passwords)
+	s.server, err = newScramServer(first, s.bound, s.bindings, saltOf(key, s.attempt.Store, account), keys)
 	if err != nil {
 		return nil, nil, s.authenticator.guard.Do(ctx, s.attempt, func(context.Context) error { return WrongCredentials("%w", err) })
 	}
@@ -242,23 +283,31 @@ func (s *scramExchange) begin(ctx context.Context, message []byte) ([]byte, *sas
 	return answer, nil, err
 }
 
-// passwords are those that could be the client's.
-func (s *scramExchange) passwords(ctx context.Context) (all []AppPassword, account string, err error) {
+// keys are those of the passwords that could be the client's.
+func (s *scramExchange) keys(ctx context.Context) (all []ScramKeys, account string, err error) {
 	if s.store == nil || !s.authenticator.hasAppPasswords(s.store) {
 		return nil, s.attempt.Name.Key(), nil
 	}
 	account = s.store.Account(s.name)
-	all, err = s.authenticator.passwords.Find(ctx, s.store.Name, account)
+	all, err = s.authenticator.passwords.Keys(ctx, s.store.Name, account)
 	return all, account, err
 }
 
 // finish is the attempt: the proof is judged, and the store opened.
 func (s *scramExchange) finish(ctx context.Context, message []byte) (last []byte, err error) {
 	err = s.authenticator.guard.Do(ctx, s.attempt, func(ctx context.Context) error {
-		password, word := s.server.finish(message)
-		if password == nil {
+		id, word := s.server.finish(message)
+		if id == "" {
 			return WrongCredentials("the proof is wrong")
 		}
+		password, err := s.authenticator.passwords.FindOne(ctx, s.store.Name, s.store.Account(s.name), id)
+		switch {
+		case err != nil:
+			return backends.Fail(backends.Temporary, "application passwords: %w", err)
+		case password == nil:
+			return WrongCredentials("application password %s was revoked meanwhile", id)
+		}
+		s.attempt.proved()
 		last = word
 		return s.authenticator.enterByPassword(ctx, s.client, s.attempt, s.name, s.store, password)
 	})

@@ -21,6 +21,8 @@ type Throttle interface {
 
 // Turn is an attempt that has begun.
 type Turn interface {
+	// Prove says that the attempt is no guess: others at the same time are delayed by it no more. Its outcome is still to be given.
+	Prove()
 	// End gives its outcome, and for whom it was, if that was not known at its beginning.
 	// After the first time it does nothing.
 	End(account string, outcome Outcome)
@@ -84,7 +86,8 @@ func (l ThrottleLimits) Delay(failures float64) time.Duration {
 //     behind the same NAT nor a guesser elsewhere does.
 //
 // An attempt counts as a failure from its beginning on, so that those at the same time are delayed
-// by each other, and is taken back when it was good, or an outage. Beyond Free failures, attempts
+// by each other, and is taken back when it was good, or an outage; one that has shown a good password, and waits for its store, delays
+// nobody. Beyond Free failures, attempts
 // begin one after another with a growing delay between them. Who would have to wait for longer than
 // Queue is refused; only an account's count refuses nobody, since a stranger must not be able to
 // push its owner out: after that time the attempt is made.
@@ -259,12 +262,27 @@ func (t *turn) settle(keys attemptKeys, outcome Outcome, news *bool) (first bool
 	case Wrong:
 		*news = m.wrong(keys, now)
 	}
+	t.over()
+	return true
+}
+
+// Prove implements [Turn].
+func (t *turn) Prove() {
+	t.throttle.mu.Lock()
+	defer t.throttle.mu.Unlock()
+	if !t.ended {
+		t.over()
+	}
+}
+
+// over takes an attempt that has begun out of those that are under way. The lock is held.
+func (t *turn) over() {
 	for _, c := range t.counters {
 		c.underWay--
 		c.tell()
-		m.drop(c)
+		t.throttle.drop(c)
 	}
-	return true
+	t.counters = nil
 }
 
 // good clears the pair alone: somebody with an account of their own must not be able to wash the

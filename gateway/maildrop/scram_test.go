@@ -20,11 +20,11 @@ import (
 // onePassword is an application password of alice's.
 type onePassword struct{ login.AppPassword }
 
-func (p *onePassword) Find(_ context.Context, store, account string) ([]login.AppPassword, error) {
+func (p *onePassword) Keys(_ context.Context, store, account string) ([]login.ScramKeys, error) {
 	if store != p.Store || account != p.Account {
 		return nil, nil
 	}
-	return []login.AppPassword{p.AppPassword}, nil
+	return []login.ScramKeys{{ID: p.ID, StoredKey: p.StoredKey, ServerKey: p.ServerKey}}, nil
 }
 
 func (p *onePassword) FindOne(_ context.Context, _, _, id string) (*login.AppPassword, error) {

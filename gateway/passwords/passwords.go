@@ -41,9 +41,26 @@ func New(db *state.DB) *Kept { return &Kept{db: db, now: time.Now} }
 // columns in the order of scan.
 const columns = "id, store, account, label, hash, stored_key, server_key, protocols, networks, created, expires, owner, device, disabled, legacy, last_used, last_from"
 
-// Find implements [login.Passwords].
+// Find gives the passwords of an account.
 func (k *Kept) Find(ctx context.Context, store, account string) ([]login.AppPassword, error) {
 	return k.query(ctx, "SELECT "+columns+" FROM app_passwords WHERE store = $1 AND account = $2 AND hash <> '' ORDER BY created, id", store, account)
+}
+
+// Keys implements [login.Passwords].
+func (k *Kept) Keys(ctx context.Context, store, account string) (all []login.ScramKeys, err error) {
+	rows, err := k.db.Query(ctx, "SELECT id, stored_key, server_key FROM app_passwords WHERE store = $1 AND account = $2 AND hash <> ''", store, account)
+	if err != nil {
+		return nil, fmt.Errorf("application passwords: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var of login.ScramKeys
+		if err := rows.Scan(&of.ID, &of.StoredKey, &of.ServerKey); err != nil {
+			return nil, fmt.Errorf("application passwords: %w", err)
+		}
+		all = append(all, of)
+	}
+	return all, rows.Err()
 }
 
 // FindOne implements [login.Passwords].

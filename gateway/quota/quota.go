@@ -126,6 +126,15 @@ func (c *Counts) GiveBack(ctx context.Context, destination string, recipients in
 	return nil
 }
 
+// Rename has what a destination has got count for another name, in place of what that has.
+func Rename(tx *state.Tx, from, to string) error {
+	if _, err := tx.Exec("DELETE FROM quota WHERE destination = $1", to); err != nil {
+		return err
+	}
+	_, err := tx.Exec("UPDATE quota SET destination = $1 WHERE destination = $2", to, from)
+	return err
+}
+
 func add(tx *state.Tx, destination string, hour int64, recipients int) error {
 	_, err := tx.Exec(`INSERT INTO quota (destination, hour, recipients) VALUES ($1, $2, $3)
 ON CONFLICT (destination, hour) DO UPDATE SET recipients = quota.recipients + excluded.recipients`, destination, hour, recipients)

@@ -25,6 +25,7 @@ import (
 type noThrottle struct{}
 
 func (n noThrottle) Begin(context.Context, netip.Addr, string) (login.Turn, error) { return n, nil }
+func (noThrottle) Prove()                                                          {}
 func (noThrottle) End(string, login.Outcome)                                       {}
 
 // pipes is a listener whose connections are pipes.
