@@ -21,6 +21,7 @@ type input struct {
 	pools *pools
 	small []byte
 	lent  *[]byte // what is borrowed
+	most  int     // how far that was written since it was
 	total int64   // octets that have come, TLS taken off
 }
 
@@ -73,6 +74,7 @@ func (in *input) fill(conn io.Reader) error {
 	}
 	n, err := conn.Read(in.buf[in.w:])
 	in.w += n
+	in.most = max(in.most, in.w)
 	in.total += int64(n)
 	if n > 0 {
 		return nil // an error comes again
@@ -95,7 +97,7 @@ func (in *input) grow() {
 	next := pool.Get().(*[]byte)
 	n := copy(*next, in.unread())
 	in.giveBack()
-	in.lent, in.buf, in.r, in.w = next, *next, 0, n
+	in.lent, in.buf, in.r, in.w, in.most = next, *next, 0, n, n
 }
 
 // shrink gives what is borrowed back, as soon as what is left fits in the small buffer.
@@ -114,12 +116,12 @@ func (in *input) release() {
 	in.buf, in.r, in.w = nil, 0, 0
 }
 
-// giveBack gives back what is borrowed, if anything is. What passwords it saw are gone with it.
+// giveBack gives back what is borrowed, if anything is. What passwords and mail it saw are gone with it, also behind what came last.
 func (in *input) giveBack() {
 	if in.lent == nil {
 		return
 	}
-	clear((*in.lent)[:in.w])
+	clear((*in.lent)[:in.most])
 	in.pools.of(*in.lent).Put(in.lent)
 	in.lent = nil
 }
