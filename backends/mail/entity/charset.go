@@ -40,6 +40,12 @@ func DecodeCharset(octets []byte, charset string) string {
 
 var guessed, _ = codepage.Find(codepage.WesternEuro)
 
+// KnowsCharset says whether octets of a charset are read as what they are, and not guessed.
+func KnowsCharset(charset string) bool {
+	_, known := charsetPage(charset)
+	return known
+}
+
 // charsetPage returns the code page of a charset's name.
 func charsetPage(charset string) (codepage.Page, bool) {
 	charset = strings.Trim(charset, " '\"")

@@ -9,7 +9,16 @@ import (
 
 // DecodeWords reads the encoded words of a text, RFC 2047. Neighbours of one charset are decoded
 // together, as characters are cut in two between them. What is no encoded word stays as it is.
-func DecodeWords(text string) string {
+func DecodeWords(text string) string { return decodeWords(text, func(string) {}) }
+
+// WordCharsets are the charsets of a text's encoded words, in their order, and one as often as it comes.
+func WordCharsets(text string) (all []string) {
+	decodeWords(text, func(charset string) { all = append(all, charset) })
+	return all
+}
+
+// decodeWords is DecodeWords that tells the charset of each word.
+func decodeWords(text string, tell func(charset string)) string {
 	if !strings.Contains(text, "=?") {
 		return text
 	}
@@ -31,6 +40,7 @@ func DecodeWords(text string) string {
 			run.flush(&b)
 			b.WriteString(text[:start])
 		}
+		tell(w.charset)
 		run.add(&b, w)
 		text = rest
 	}

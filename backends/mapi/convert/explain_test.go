@@ -98,6 +98,32 @@ func TestExplainKinds(t *testing.T) {
 	hasAll(t, "a task", told(t, task, MSG, EML, ""), "MIME has no form for the class")
 }
 
+// TestExplainHeader: what of a header has no property is told: encoded words of a charset that is not known, fields of who has sent
+// it on, and the second of two fields of one name.
+func TestExplainHeader(t *testing.T) {
+	mail := "Resent-From: secret@b.example\r\nResent-To: <secret@c.example>\r\nResent-From: again@b.example\r\nReceived: from a\r\nReceived: from b\r\n" +
+		"From: a@b.example\r\nTo: c@d.example\r\nTo: e@d.example\r\nX-Odd: secret 1\r\nX-ODD: secret 2\r\nX-Odd: secret 3\r\n" +
+		"Subject: =?x-none?Q?secret?= =?X-None?Q?secret?= =?iso-8859-1?Q?=E9?=\r\nSubject: secret\r\n\r\ntext\r\n"
+	all := told(t, read(t, EML, mail), EML, Dump, mail)
+	hasAll(t, "the header", all,
+		"Resent-From, Resent-To say which way it came, and stand in PidTagTransportMessageHeaders alone: nobody in them is its sender or recipient (MS-OXCMAIL §2.2.3.2.28)",
+		"the header field X-Odd comes more than once: the first one counts, and the others stand in PidTagTransportMessageHeaders alone (MS-OXCMAIL §2.2.3.2)",
+		"the header field Subject comes more than once: the first one counts", "the header field To comes more than once, and what is in each counts (MS-OXCMAIL §2.2.3.1)",
+		`the charset "x-none" of encoded words in the header field Subject is not known, and what it is was guessed from the octets (RFC 2047 §6.2)`)
+	for _, once := range []string{"Odd comes", "x-none", "Resent-From"} {
+		if n := strings.Count(strings.ToLower(all), strings.ToLower(once)); n != 1 {
+			t.Errorf("%q is told %d times:\n%s", once, n, all)
+		}
+	}
+	if strings.Contains(all, "secret") || strings.Contains(all, "iso-8859-1") || strings.Contains(all, "Received") {
+		t.Errorf("more is told than there is to:\n%s", all)
+	}
+	m := read(t, EML, mail) // and it is so
+	if len(m.Recipients) != 2 || m.Text(mapi.Named{Set: mapi.PSInternetHeaders, Name: "X-Odd"}) != "secret 1" || !strings.HasSuffix(m.Text(mapi.PidTagSubject), "é") {
+		t.Errorf("%d recipients, %q, %q", len(m.Recipients), m.Text(mapi.Named{Set: mapi.PSInternetHeaders, Name: "X-Odd"}), m.Text(mapi.PidTagSubject))
+	}
+}
+
 // TestExplainAsItCame: what its skeleton gives back is told as that, and what does not fit it is not.
 func TestExplainAsItCame(t *testing.T) {
 	m, _, err := Reader{Keep: inFiles(t), Skeleton: true}.Read(EML, strings.NewReader(letter), int64(len(letter)))

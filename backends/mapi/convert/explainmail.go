@@ -138,14 +138,57 @@ func (e *explanation) fromPart(where string, a *mapi.Attachment, depth int) {
 func (e *explanation) refused(root *entity.Entity) {
 	for leaf := range root.Leaves() {
 		charset := leaf.Type.Get("charset")
-		if _, known := codepage.OfCharset(charset); leaf.Is("text/") && charset != "" && !known {
+		if leaf.Is("text/") && charset != "" && !entity.KnowsCharset(charset) {
 			e.tell("MS-OXCMAIL §2.2.3.3", "the charset %.40q of %s is not known, and what it is was guessed from the octets", charset, leaf.Type.Value)
 		}
 	}
+	e.headers(root)
 	for _, f := range root.Header.Fields {
 		if mime.IsReserved(f.Name) {
 			e.tell("MS-OXCMAIL §2.2.3.2.28", "the header field %s is one that only Exchange's servers tell one another, and is left out", f.Name)
 		}
+	}
+}
+
+// headers tells what of the header is kept as it came alone, and which charsets in it are not known.
+func (e *explanation) headers(root *entity.Entity) {
+	var resent []string
+	times, first := map[string]int{}, map[string]string{}
+	for _, f := range root.Header.Fields {
+		name := strings.ToLower(f.Name)
+		if f.Name == "" || mime.IsReserved(name) {
+			continue
+		}
+		e.words(f.Name, f.Value())
+		if strings.HasPrefix(name, "resent-") && !slices.Contains(resent, f.Name) {
+			resent = append(resent, f.Name)
+		}
+		if times[name]++; times[name] == 1 {
+			first[name] = f.Name
+		}
+		if times[name] != 2 || mime.IsOfStructure(name) {
+			continue
+		}
+		if mime.Counts(name) {
+			e.tell("MS-OXCMAIL §2.2.3.1", "the header field %s comes more than once, and what is in each counts", first[name])
+		} else {
+			e.tell("MS-OXCMAIL §2.2.3.2", "the header field %s comes more than once: the first one counts, and the others stand in PidTagTransportMessageHeaders alone", first[name])
+		}
+	}
+	if len(resent) > 0 {
+		e.tell("MS-OXCMAIL §2.2.3.2.28", "%s say which way it came, and stand in PidTagTransportMessageHeaders alone: nobody in them is its sender or recipient", strings.Join(resent, ", "))
+	}
+}
+
+// words tells the charsets of a field's encoded words that are not known.
+func (e *explanation) words(name, value string) {
+	var told []string
+	for _, charset := range entity.WordCharsets(value) {
+		if entity.KnowsCharset(charset) || slices.Contains(told, strings.ToLower(charset)) {
+			continue
+		}
+		told = append(told, strings.ToLower(charset))
+		e.tell("RFC 2047 §6.2", "the charset %.40q of encoded words in the header field %s is not known, and what it is was guessed from the octets", charset, name)
 	}
 }
 

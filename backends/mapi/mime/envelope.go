@@ -64,7 +64,7 @@ func (c *conversion) envelope(e *entity.Entity) {
 		name := strings.ToLower(f.Name)
 		apply, known := mapped[name]
 		switch {
-		case f.Name == "" || isOfStructure(name) || seen[name]:
+		case f.Name == "" || IsOfStructure(name) || seen[name]:
 		case known && apply != nil:
 			apply(c, f.Value())
 		case !known && !IsReserved(name):
@@ -79,9 +79,10 @@ func (c *conversion) envelope(e *entity.Entity) {
 	c.transportHeaders(e)
 }
 
-// isOfStructure says whether a field says how the message is made, or which way it came: that is kept in
+// IsOfStructure says whether a field says how the message is made, or which way it came: that is kept in
 // PidTagTransportMessageHeaders alone.
-func isOfStructure(name string) bool {
+func IsOfStructure(name string) bool {
+	name = strings.ToLower(name)
 	switch name {
 	case "received", "return-path", "delivered-to", "dkim-signature", "authentication-results":
 		return true
@@ -89,6 +90,16 @@ func isOfStructure(name string) bool {
 		return false
 	}
 	return strings.HasPrefix(name, "content-") || strings.HasPrefix(name, "arc-") || strings.HasPrefix(name, "resent-")
+}
+
+// Counts says which of several fields of a name count, MS-OXCMAIL §2.2.3.1 and §2.2.3.2: all of them, or the first alone, and the others
+// stand in PidTagTransportMessageHeaders.
+func Counts(name string) (all bool) {
+	switch strings.ToLower(name) {
+	case "to", "cc", "bcc", "reply-to", "keywords":
+		return true
+	}
+	return false
 }
 
 // IsReserved says whether a field is one that Exchange's servers tell one another: from elsewhere it is not

@@ -88,7 +88,7 @@ func (p *planner) keptFields(raw string) (kept []string) {
 	for _, f := range e.Header.Fields {
 		name := strings.ToLower(f.Name)
 		switch written := string(f.Raw); {
-		case name == "" || name == "mime-version" || strings.HasPrefix(name, "content-") && isOfStructure(name):
+		case name == "" || name == "mime-version" || strings.HasPrefix(name, "content-") && IsOfStructure(name):
 		case !p.Bcc && (name == "bcc" || name == "resent-bcc"), IsReserved(name):
 		case isWritable(written):
 			kept = append(kept, written)
@@ -296,7 +296,7 @@ func (f *fields) named() {
 	for property := range f.m.All() {
 		name := strings.ToLower(property.Named.Name)
 		_, known := mapped[name]
-		if property.Named.Set != mapi.PSInternetHeaders || known || isOfStructure(name) || IsReserved(name) || !entity.IsFieldName(name) {
+		if property.Named.Set != mapi.PSInternetHeaders || known || IsOfStructure(name) || IsReserved(name) || !entity.IsFieldName(name) {
 			continue
 		}
 		if text := f.textOf(property.Named); text != "" {

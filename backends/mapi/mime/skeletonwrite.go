@@ -179,7 +179,7 @@ func (a *assembler) header(e *entity.Entity, root filling) (list []string) {
 	}
 	for _, f := range e.Header.Fields {
 		name := strings.ToLower(f.Name)
-		switch isMIME := name == "mime-version" || strings.HasPrefix(name, "content-") && isOfStructure(name); {
+		switch isMIME := name == "mime-version" || strings.HasPrefix(name, "content-") && IsOfStructure(name); {
 		case f.Is(skeletonID), f.Is(skeletonPart), changed && !isMIME, !a.own && slices.Contains(regenerated, name):
 		case !a.Bcc && (name == "bcc" || name == "resent-bcc"), IsReserved(name):
 		default:
