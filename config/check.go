@@ -36,6 +36,7 @@ func (d *decoder) check(c *Config, builtins []string) {
 	d.routes(c)
 	d.transfer(c.Transfer)
 	d.collects(c)
+	d.etrns(c)
 	d.attention(&c.Attention)
 }
 

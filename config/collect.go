@@ -215,24 +215,7 @@ func (d *decoder) collectMailbox(at string, text *string, c *Config) {
 
 // collectTimes checks when an account is collected, and how long its mail stays there.
 func (d *decoder) collectTimes(at string, a *Collect) {
-	switch {
-	case a.Every != 0 && a.Cron != "":
-		d.at(join(at, "cron"), "leave one of them out", "every and cron are both given")
-	case a.Cron != "":
-		d.cron(join(at, "cron"), a.Cron)
-	case a.Every == 0:
-		a.Every = minutes(5)
-	}
-	if a.TimeZone != "" {
-		zone, err := time.LoadLocation(a.TimeZone)
-		switch {
-		case a.Cron == "":
-			d.at(join(at, "time_zone"), "leave it out", "the time zone is cron's")
-		case err != nil:
-			d.at(join(at, "time_zone"), "write Europe/Athens, say", "%q is no time zone that this machine knows", clip(a.TimeZone))
-		}
-		a.zone = zone
-	}
+	a.zone = d.times(at, &a.Every, a.Cron, a.TimeZone, minutes(5))
 	if a.Leave == "" || a.Leave == LeaveForEver {
 		return
 	}
@@ -241,6 +224,29 @@ func (d *decoder) collectTimes(at string, a *Collect) {
 		d.at(join(at, "leave"), "write 14d, or for-ever", "%q is no time", clip(a.Leave))
 	}
 	a.leave = leave.Std()
+}
+
+// times checks when something is done again and again: every so often, or as a cron expression says in a time zone.
+func (d *decoder) times(at string, every *Duration, cron, zone string, otherwise Duration) *time.Location {
+	switch {
+	case *every != 0 && cron != "":
+		d.at(join(at, "cron"), "leave one of them out", "every and cron are both given")
+	case cron != "":
+		d.cron(join(at, "cron"), cron)
+	case *every == 0:
+		*every = otherwise
+	}
+	if zone == "" {
+		return nil
+	}
+	found, err := time.LoadLocation(zone)
+	switch {
+	case cron == "":
+		d.at(join(at, "time_zone"), "leave it out", "the time zone is cron's")
+	case err != nil:
+		d.at(join(at, "time_zone"), "write Europe/Athens, say", "%q is no time zone that this machine knows", clip(zone))
+	}
+	return found
 }
 
 // cron checks a cron expression: minute, hour, day, month, weekday.

@@ -54,6 +54,8 @@ type Config struct {
 	Track    Track    `yaml:"track"`
 	// Collect are the mailboxes elsewhere whose mail is fetched.
 	Collect []Collect `yaml:"collect"`
+	// ETRN are servers elsewhere that are asked for the mail that they keep.
+	ETRN []ETRN `yaml:"etrn"`
 	// Attention is who is told of what needs attention, and what does.
 	Attention Attention `yaml:"attention"`
 
@@ -296,6 +298,7 @@ func withDefaults(hostname string) Config {
 		Relay:      defaultRelay(),
 		Transfer:   Transfer{Mode: "both", Queue: "deliver"},
 		Collect:    []Collect{},
+		ETRN:       []ETRN{},
 		Track:      Track{Keep: minutes(7 * 24 * 60)},
 		Attention:  defaultAttention(),
 	}

@@ -61,7 +61,7 @@ their own remote procedure calls. The store stays authoritative: the gateway kee
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return withCode(exitUsage, err) })
 	root.AddCommand(
-		newServe(), newCheck(), newPlugin(), newMaildir(), newPasswords(), newDevice(), newState(), newUIDL(), newQuarantine(), newQueue(), newTrack(), newStatus(), newCollect(), newRoute(), newThrottle(), newDoctor(), newPolicy(), newOAuth(), newSendmail(), newConvert(), newVersion(), newExitCodes(), newReferences(),
+		newServe(), newCheck(), newPlugin(), newMaildir(), newPasswords(), newDevice(), newState(), newUIDL(), newQuarantine(), newQueue(), newTrack(), newStatus(), newCollect(), newETRN(), newRoute(), newThrottle(), newDoctor(), newPolicy(), newOAuth(), newSendmail(), newConvert(), newVersion(), newExitCodes(), newReferences(),
 	)
 	return root
 }

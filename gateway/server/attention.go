@@ -32,6 +32,7 @@ func (g *Server) newAttention() *attention.Registry {
 	all.Source("logins", g.loginConcerns)
 	all.Source("passwords", g.passwordConcerns)
 	all.Source("collect", g.collectConcerns)
+	all.Source("etrn", g.askedConcerns)
 	all.Source("devices", g.deviceConcerns)
 	all.Source("quarantine", g.quarantineConcerns)
 	all.Source("spool", func(context.Context) ([]attention.Concern, error) { return g.spoolConcerns(), nil })

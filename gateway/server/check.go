@@ -28,11 +28,11 @@ func CheckStores(ctx context.Context, log zerolog.Logger, cfg *config.Config, st
 	return JoinProblems(errs)
 }
 
-// asking is [host.DescribeWith] or [host.TryStore].
-type asking func(context.Context, zerolog.Logger, host.Spec) (backends.Description, error)
+// examining is [host.DescribeWith] or [host.TryStore].
+type examining func(context.Context, zerolog.Logger, host.Spec) (backends.Description, error)
 
 // AskStore asks the backend of one store.
-func AskStore(ctx context.Context, log zerolog.Logger, cfg *config.Config, store config.Store, ask asking) (backends.Description, error) {
+func AskStore(ctx context.Context, log zerolog.Logger, cfg *config.Config, store config.Store, ask examining) (backends.Description, error) {
 	spec, err := SpecOf(cfg, store)
 	if err != nil {
 		return backends.Description{}, err

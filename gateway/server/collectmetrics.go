@@ -21,6 +21,15 @@ func (m *metrics) collect() {
 		Namespace: "dipylon", Subsystem: "collect", Name: "last_success_timestamp_seconds", Help: "When a run of an account last ended without a failure, by this gateway.",
 	}, []string{"account"})
 	m.registry.MustRegister(m.fetchedAt)
+	m.asked = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "dipylon", Subsystem: "etrn", Name: "asked_total", Help: "How often servers elsewhere were asked for mail that they keep, by what came of it: ok, failed.",
+	}, []string{"server", "outcome"})
+	m.registry.MustRegister(m.asked)
+}
+
+// askedFor counts that a server was asked.
+func (m *metrics) askedFor(server string, failed bool) {
+	m.asked.WithLabelValues(server, map[bool]string{false: "ok", true: "failed"}[failed]).Inc()
 }
 
 // fetched counts a run.

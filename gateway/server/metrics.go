@@ -32,6 +32,7 @@ type metrics struct {
 	outbox, winmail, devices                                    *prometheus.CounterVec
 	fetches, fetchedMessages                                    *prometheus.CounterVec
 	fetchedAt                                                   *prometheus.GaugeVec
+	asked                                                       *prometheus.CounterVec
 
 	deviceMu    sync.Mutex
 	deviceNames map[string]bool // that have a label of their own

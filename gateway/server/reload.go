@@ -220,6 +220,7 @@ func (g *Server) apply(c *change) {
 	}
 	g.collect(c.cfg, c.swapped)
 	g.fetch(c.cfg)
+	g.ask(c.cfg)
 	g.warn(c.cfg)
 	for _, name := range c.removed {
 		g.retire(name, removed[name])

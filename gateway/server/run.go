@@ -103,6 +103,7 @@ func (g *Server) start(ctx context.Context) error {
 	g.publish()
 	g.collect(g.cfg, nil)
 	g.fetch(g.cfg)
+	g.ask(g.cfg)
 	g.warn(g.cfg)
 	g.work.Go(func() { g.attention.Run(g.alive) })
 	g.work.Go(func() { g.devices.Run(g.base) })
@@ -127,6 +128,7 @@ func (g *Server) Shutdown(ctx context.Context) error {
 	g.collector.Close()
 	if g.fetcher != nil {
 		g.fetcher.Close()
+		g.asker.Close()
 	}
 	errs := g.shutdownEngines(ctx)
 	if g.dequeuer != nil {

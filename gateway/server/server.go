@@ -30,6 +30,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends/mail/buffer"
 	"github.com/dipylon/dipylon/config"
+	"github.com/dipylon/dipylon/gateway/asking"
 	"github.com/dipylon/dipylon/gateway/attention"
 	"github.com/dipylon/dipylon/gateway/collect"
 	"github.com/dipylon/dipylon/gateway/content"
@@ -97,6 +98,7 @@ type Server struct {
 	collector     *outbox.Collector  // of the mail that stores want sent
 	fetcher       *collect.Collector // of mail from servers elsewhere
 	dequeuer      *dequeue.Dequeuer  // of mail that waits until it is asked for
+	asker         *asking.Asker      // of servers elsewhere for mail that waits there
 	lock          *StateLock
 
 	// turn has a place for whoever starts, reloads or shuts down. What the current configuration
@@ -181,7 +183,7 @@ func (g *Server) prepareAll(ctx context.Context) error {
 		return Temporary(err)
 	}
 	g.collector.Quarantine = &folder.Quarantine{DB: g.db}
-	g.fetcher, g.dequeuer = g.newFetcher(), g.newDequeuer()
+	g.fetcher, g.dequeuer, g.asker = g.newFetcher(), g.newDequeuer(), g.newAsker()
 	g.guard = login.NewGuard(login.GuardOptions{Log: g.log, Throttle: g.throttle, Floor: g.cfg.Login.Throttle.Refusal.Std()})
 	kept := passwords.New(g.db)
 	g.devices = devices.New(devices.Options{Log: g.log, DB: g.db, Passwords: kept, Counts: g.quota, Observe: g.metrics.device})

@@ -5,12 +5,15 @@ package e2e
 import (
 	"bytes"
 	"net"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/dipylon/dipylon/test/fakesmtp"
 	"github.com/dipylon/dipylon/test/harness"
+	"github.com/dipylon/dipylon/test/peers"
 )
 
 // TestETRN: mail for an office waits at one gateway until the office asks the other one for it, by where it is or by a login, and goes to
@@ -120,5 +123,49 @@ func submit(t *testing.T, g *harness.Gateway, from harness.User, to ...string) {
 	content := bytes.Replace(simple("to offices"), []byte("sender@corpus.example"), []byte(from.Address), 1)
 	if reply, err := s.Send(harness.Envelope{From: from.Address, To: to}, bytes.NewReader(content)); err != nil {
 		t.Fatal(reply, err)
+	}
+}
+
+// TestAskPostfix: a provider's Postfix, which could not deliver while the gateway was away, starts what it keeps when the gateway asks it for
+// it, by itself after its start; what it refuses is told.
+func TestAskPostfix(t *testing.T) {
+	t.Parallel()
+	server := func(name, host, domain string) harness.Mapping {
+		return harness.Mapping{"name": name, "host": host, "tls": "required", "for": []string{domain}, "every": "1h"}
+	}
+	g := harness.Prepare(t, harness.Options{})
+	user := g.AddUser(t, "erika")
+	provider := peers.StartPostfix(t, peers.PostfixOptions{Settings: []string{
+		"relay_domains = " + harness.Domain, "fast_flush_domains = $relay_domains",
+		"transport_maps = inline:{{" + harness.Domain + " = smtp:[" + strings.Replace(g.Address("smtp"), ":", "]:", 1) + "}}",
+	}})
+	g.Configure(t, func(o *harness.Options) {
+		o.More = harness.Mapping{"etrn": []harness.Mapping{server("provider", provider.SMTP, harness.Domain), server("other", provider.SMTP, "other.example")}}
+	})
+	s, err := harness.DialSMTP(provider.SMTP, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if reply, err := s.Send(harness.Envelope{From: "zoe@far.example", To: []string{user.Address}}, bytes.NewReader(simple("kept there"))); err != nil {
+		t.Fatal(reply, err)
+	}
+	harness.Eventually(t, time.Minute, "the provider could not deliver it", func() bool { return strings.Contains(provider.Log(), "status=deferred") })
+	out, err := g.Command("etrn", "run", "--config", g.ConfigFile).Output()
+	if err == nil || !regexp.MustCompile(`provider +store.example +yes +250 `).Match(out) || !regexp.MustCompile(`other +other.example +no +459 `).Match(out) {
+		t.Errorf("asked by hand it has started\n%s%v", out, err)
+	}
+	g.Run(t)
+	harness.Eventually(t, time.Minute, "the mail is here", func() bool { return len(readAll(t, g, user)) == 1 })
+	harness.Eventually(t, time.Minute, "both servers were asked", func() bool {
+		out, err = g.Command("etrn", "status", "--config", g.ConfigFile, "--json").Output()
+		return bytes.Count(out, []byte(`"asked"`)) == 2
+	})
+	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
+	if err == nil || len(lines) != 2 || !bytes.Contains(lines[0], []byte(`"well"`)) || !bytes.Contains(lines[1], []byte("459")) {
+		t.Errorf("the servers are told as\n%s%v", out, err)
+	}
+	if out, _ := g.Command("status", "--config", g.ConfigFile).Output(); !bytes.Contains(out, []byte("the server other does not start")) {
+		t.Errorf("the gateway says of itself\n%s", out)
 	}
 }

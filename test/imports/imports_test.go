@@ -81,6 +81,7 @@ var rules = []rule{
 	{"gateway/collect", []string{
 		"gateway/admin", "gateway/content", "gateway/events", "gateway/folder", "gateway/receivers", "gateway/state", "gateway/stores", "backends$", "backends/argon2id$", "backends/mail", "backends/pause$",
 	}},
+	{"gateway/asking", []string{"gateway/collect", "gateway/folder", "gateway/state", "backends$", "backends/mail", "backends/pause$"}},
 	// Whoever puts it all together starts plugins, and knows the configuration.
 	{"gateway/server", []string{"gateway", "plugins/host", "backends$", "backends/filelock$", "backends/mail", "backends/probe$", "config"}},
 	// What commands and the administration do, without a command line.
