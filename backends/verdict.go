@@ -38,6 +38,14 @@ type Verdict struct {
 	StoredAs MessageID
 }
 
+// storedAsMost bounds the id of a stored copy in the log.
+const storedAsMost = 256
+
+// StoredAsText is the id of the copy as the log has it: its first 256 octets.
+func (v Verdict) StoredAsText() string {
+	return string(v.StoredAs[:min(len(v.StoredAs), storedAsMost)])
+}
+
 // HoldsMost bounds [Verdict.Holds].
 const HoldsMost = 5 * time.Second
 

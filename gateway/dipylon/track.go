@@ -205,6 +205,8 @@ func wordsOf(e track.Event) (what string, how []string) {
 	add(e.Store, "store ")
 	add(e.Server, "server ")
 	add(e.Destination, "for ")
+	add(e.Folder, "in ")
+	add(e.StoredAs, "stored as ")
 	add(cmp.Or(e.Diagnostic, e.Cause), "")
 	if !e.Next.IsZero() {
 		add(e.Next.Local().Format("2006-01-02 15:04:05"), "next try ")

@@ -158,6 +158,12 @@ func (r *Relay) tellOf(s *settlement, p spool.Pending, v verdict, o spool.Outcom
 	if !o.State.Final() && o.State != spool.Held {
 		event.Time("next", o.Until)
 	}
+	if v.folder != "" {
+		event.Str(events.Folder, v.folder)
+	}
+	if v.stored != "" {
+		event.Str("stored_as", v.stored)
+	}
 	if s.reported != "" && s.wants(p, v.action) {
 		event.Str("report", s.reported)
 	}

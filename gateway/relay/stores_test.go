@@ -19,6 +19,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/spool"
 	"github.com/dipylon/dipylon/gateway/stores"
 	"github.com/dipylon/dipylon/gateway/stores/storestest"
+	"github.com/dipylon/dipylon/test/harness"
 )
 
 // store takes mail in as its function says: a verdict for each recipient.
@@ -91,6 +92,8 @@ func TestStore(t *testing.T) {
 				verdicts[i].Failure = backends.Fail(backends.NotFound, "no such mailbox")
 			case "full":
 				verdicts[i].Failure = backends.Fail(backends.OverQuota, "full").After(time.Hour)
+			case "a":
+				verdicts[i].Destination, verdicts[i].StoredAs = "Lists/Go", backends.MessageID(strings.Repeat("\xff7", 200))
 			case "list":
 				verdicts[i].Action = backends.ActionExpanded
 			case "moved":
@@ -115,6 +118,11 @@ func TestStore(t *testing.T) {
 	if last := w.waiting[4].pending.Last; last.Server != "in.example" || last.Diagnostic != "smtp; 550 5.7.1 not you" {
 		t.Errorf("the last outcome is %+v", last)
 	}
+	harness.Eventually(t, await, "the log tells where the copy is", func() bool {
+		_, behind, told := strings.Cut(w.logged(), `"folder":"Lists/Go","stored_as":"`)
+		stored, _, _ := strings.Cut(behind, `"`)
+		return told && strings.Count(stored, "7") == 128
+	})
 	if len(w.reports) != 1 || count(w, "Action: expanded") != 1 || count(w, "Action: failed") != 2 {
 		t.Errorf("the sender is told %+v", w.reports)
 	}

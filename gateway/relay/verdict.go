@@ -27,6 +27,8 @@ type verdict struct {
 	code    string // enhanced status code (RFC 3463)
 	reply   int    // the server's, 0: there was none
 	server  string
+	// folder and stored are where a store has put its copy, and what it calls it, as far as it says so.
+	folder, stored string
 	// diagnostic is what the server has answered (RFC 3464 §2.3.6).
 	diagnostic string
 	wait       time.Duration // it is not tried again before
@@ -143,10 +145,10 @@ func codeOf(r smtpclient.Reply) string {
 func ofStore(o receivers.Outcome) verdict {
 	v := verdict{
 		action: o.Verdict.Outcome(), code: "2.0.0", cause: o.Err, server: strings.TrimPrefix(o.Verdict.Destination, "dns; "),
-		diagnostic: o.Verdict.RemoteDiagnostic,
+		diagnostic: o.Verdict.RemoteDiagnostic, stored: o.Verdict.StoredAsText(),
 	}
 	if v.server == o.Verdict.Destination {
-		v.server = "" // a folder
+		v.server, v.folder = "", backends.SafeText(v.server)
 	}
 	if o.Err == nil {
 		if v.action == backends.ActionDelayed {

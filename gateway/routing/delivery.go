@@ -122,9 +122,6 @@ func (d *delivery) messageID() string {
 	return *d.id
 }
 
-// storedAsMost bounds the id of a stored copy in the log.
-const storedAsMost = 256
-
 // told adds what the store has told of the delivery, in the terms of RFC 3464 §2.3. It is a plugin's word,
 // or another server's: one short line of each.
 func told(event *zerolog.Event, v backends.Verdict) *zerolog.Event {
@@ -132,7 +129,7 @@ func told(event *zerolog.Event, v backends.Verdict) *zerolog.Event {
 		{"action", v.Action.String()},
 		{"destination", backends.SafeText(v.Destination)},
 		{"diagnostic", backends.SafeText(v.RemoteDiagnostic)},
-		{"stored_as", string(v.StoredAs[:min(len(v.StoredAs), storedAsMost)])},
+		{"stored_as", v.StoredAsText()},
 	} {
 		if field.value != "" {
 			event = event.Str(field.name, field.value)

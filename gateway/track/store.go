@@ -47,6 +47,8 @@ type Event struct {
 	Server      string    `json:"server"`
 	Diagnostic  string    `json:"diagnostic"`
 	Cause       string    `json:"cause"`
+	Folder      string    `json:"folder"`
+	StoredAs    string    `json:"stored_as"`
 	Report      string    `json:"report"`
 	Next        time.Time `json:"next"`
 	Octets      int64     `json:"octets"`
