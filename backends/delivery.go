@@ -39,7 +39,9 @@ type ResolveQuery struct {
 type Delivery struct {
 	// Key names this message in transit, 1 to 64 printable ASCII characters without spaces.
 	// Together with a recipient it is the idempotency key (I2): a store never takes the same
-	// message twice for a recipient under one key, as far as it can tell.
+	// message twice for a recipient under one key, as far as it can tell. It remembers keys for eight days: the
+	// gateway asks again for a week, and for longer only where an administrator has set relay.expire so, or
+	// releases a message that was held.
 	Key string
 	// Retry says that an earlier attempt under this key may have succeeded: the store looks
 	// before it delivers, and answers "delivered" where it had been. The content may have another
