@@ -85,19 +85,19 @@ func (h handler) content(w http.ResponseWriter, r *http.Request) {
 	}
 	defer content.Close()
 	w.Header().Set("Content-Type", "message/rfc822")
-	if _, err := io.Copy(patient{w, http.NewResponseController(w)}, struct{ io.Reader }{content}); err != nil {
+	if _, err := io.Copy(paced{w, http.NewResponseController(w)}, struct{ io.Reader }{content}); err != nil {
 		h.log.Warn().Err(err).Str("message", r.PathValue("id")).Msg("a message in transit could not be handed to an administrator")
 		panic(http.ErrAbortHandler)
 	}
 }
 
-// patient gives each part of an answer its own time.
-type patient struct {
+// paced gives each part of an answer its own time.
+type paced struct {
 	w http.ResponseWriter
 	c *http.ResponseController
 }
 
-func (p patient) Write(b []byte) (int, error) {
+func (p paced) Write(b []byte) (int, error) {
 	if err := p.c.SetWriteDeadline(time.Now().Add(partTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}

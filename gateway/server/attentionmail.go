@@ -26,7 +26,7 @@ type mailed struct {
 // The two mails of a day, where gateways share a state: the one about what is theirs together is written by the first of them.
 const mailShared, mailLocal = "shared", "local"
 
-// mailAttention sends the mail of the day, if it has not been sent and something is worth it. Days are those of UTC.
+// mailAttention sends the daily mail, if it has not been sent and something is worth it. Days are those of UTC.
 func (g *Server) mailAttention(ctx context.Context) {
 	cfg := g.inForce.Load().cfg
 	to := cmp.Or(cfg.Attention.MailTo, cfg.Relay.ReportTo)
@@ -71,7 +71,7 @@ func (g *Server) mailConcerns(ctx context.Context, cfg *config.Config, to, key s
 	err := g.queueConcerns(ctx, cfg, to, key, concerns)
 	if err == nil {
 		g.mailed.failed = ""
-		g.log.Info().Str("key", key).Str("to", to).Int("concerns", len(concerns)).Msg("the mail of the day about what needs attention is in the queue, or was sent before")
+		g.log.Info().Str("key", key).Str("to", to).Int("concerns", len(concerns)).Msg("the daily mail about what needs attention is in the queue, or was sent before")
 		sent()
 		return
 	}

@@ -27,11 +27,11 @@ func (s Source) Store() *Store { return (&place{Source: s}).store() }
 // place is a source in a table. It makes one [Store] for each description of the plugin.
 type place struct {
 	Source
-	current atomic.Pointer[held]
+	current atomic.Pointer[described]
 }
 
-// held is a store and the description that it was made with.
-type held struct {
+// described is a store and the description that it was made with.
+type described struct {
 	store *Store
 	said  *backends.Description
 }
@@ -42,7 +42,7 @@ func (p *place) store() *Store {
 	if h := p.current.Load(); h != nil && h.said == said {
 		return h.store
 	}
-	h := &held{newStore(p, said), said}
+	h := &described{newStore(p, said), said}
 	p.current.Store(h)
 	return h.store
 }

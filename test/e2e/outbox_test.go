@@ -158,7 +158,7 @@ func TestOutboxPoison(t *testing.T) {
 	t.Parallel()
 	g, host := withOutbox(t)
 	g.Configure(t, func(o *harness.Options) {
-		o.Stores[0]["plugin"] = harness.Mapping{"command": []string{harness.Helper(t, "./test/plugins/misbehave"), "mortal"}}
+		o.Stores[0]["plugin"] = harness.Mapping{"command": []string{harness.Helper(t, "./test/plugins/misbehave"), "crashes"}}
 	})
 	g.Reload(t)
 	bad, good := g.AddUser(t, "erika"), g.AddUser(t, "max")

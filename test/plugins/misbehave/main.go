@@ -51,8 +51,8 @@ func main() {
 		serve.Store(slow{maildir.New()})
 	case "poison": // cannot give some of its messages
 		serve.Store(poisoned{maildir.New()})
-	case "mortal": // ends when it reads a certain message of an outbox
-		serve.Store(mortal{maildir.New()})
+	case "crashes": // ends when it reads a certain message of an outbox
+		serve.Store(crashing{maildir.New()})
 	case "liar": // says what it must not, where a client could see it
 		serve.Store(liar{maildir.New()})
 	case "top": // answers TOP with the whole message
@@ -145,11 +145,11 @@ func (d poisonedDrop) Fetch(ctx context.Context, r backends.FetchRequest) (backe
 	return d.Maildrop.Fetch(ctx, r)
 }
 
-// mortal is a store whose process ends when it reads a message of an outbox in which a word stands, until a file named
+// crashing is a store whose process ends when it reads a message of an outbox in which a word stands, until a file named
 // antidote is in its folder.
-type mortal struct{ *maildir.Store }
+type crashing struct{ *maildir.Store }
 
-func (s mortal) Collect(ctx context.Context, r backends.CollectRequest, accept func(context.Context, backends.Outgoing, backends.Content) error) error {
+func (s crashing) Collect(ctx context.Context, r backends.CollectRequest, accept func(context.Context, backends.Outgoing, backends.Content) error) error {
 	return s.Store.Collect(ctx, r, func(ctx context.Context, m backends.Outgoing, c backends.Content) error {
 		return accept(ctx, m, deadly{c})
 	})
