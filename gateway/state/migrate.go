@@ -107,21 +107,12 @@ func migrate(ctx context.Context, log zerolog.Logger, dialect goose.Dialect, db 
 	if err := newer(ctx, name, db); err != nil {
 		return err
 	}
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
-	options := []goose.ProviderOption{
-		goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true),
-		goose.WithGoMigrations(migrationsOnPostgres(dialect)...),
-	}
 	if dialect == goose.DialectPostgres {
-		options = append(options, goose.WithSessionLocker(locker))
 		if err := besideOthers(ctx, name, db, alone); err != nil {
 			return err
 		}
 	}
-	provider, err := goose.NewProvider(dialect, db, files, options...)
+	provider, err := newProvider(dialect, db, locker)
 	if err != nil {
 		return fmt.Errorf("the state database's schema: %w", err)
 	}
@@ -133,6 +124,22 @@ func migrate(ctx context.Context, log zerolog.Logger, dialect goose.Dialect, db 
 		log.Info().Str("database", name).Int64("migration", m.Source.Version).Dur("took_ms", m.Duration).Msg("the state database's schema is brought up to date")
 	}
 	return nil
+}
+
+// newProvider has all migrations for one of the two databases. Locker is nil where nobody else is at work.
+func newProvider(dialect goose.Dialect, db *sql.DB, locker *schemaLock) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, err
+	}
+	options := []goose.ProviderOption{
+		goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true),
+		goose.WithGoMigrations(migrationsOnPostgres(dialect)...),
+	}
+	if locker != nil {
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	return goose.NewProvider(dialect, db, files, options...)
 }
 
 // alone are the migrations after which a gateway that does not know them cannot go on: none may be at work when they are made. All others
