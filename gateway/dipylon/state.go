@@ -48,7 +48,11 @@ contents of mail in transit: those of more than 128 KiB, which are files in the 
 are in the copy, too. "dipylon state restore" puts it back. Mail that leaves the queue while its content
 is copied may be left out.
 
-A PostgreSQL database is copied with pg_dump, or with the server's own backups.
+A PostgreSQL database is copied with pg_dump while the gateways run, or with the server's own backups:
+  pg_dump --format=custom --file=dipylon.dump postgres://dipylon@db.example/dipylon
+It goes by the name pg_dump (application_name, PGAPPNAME), by which gateways know that they must not drop
+what it is about to read. If it says that a relation does not exist, all the same, run it again. What it has
+written is read by pg_restore into an empty database, and "dipylon state hold" then holds the mail.
 
 Statuses: 0 done, 1 the copy was not made (no room, FILE is there already, the database is
 damaged), 75 try again later, 78 the configuration is wrong.`,

@@ -106,7 +106,7 @@
 // in it: no row of a content is ever dead, and none is vacuumed. Contents of what still waits then are put into the message's row or
 // spool_chunks first, once: there they stay until the message leaves, and are deleted with it. So how long a message waits costs
 // nothing again and again, and contents of mail that has left lie in the database for two minutes, or as long as no gateway runs,
-// as somebody reads the table for hours (pg_dump), or as contents are put elsewhere that wait (some thousand a second).
+// as somebody reads the table for hours, pg_dump is at work (which must find what it has listed: refuseDumped), or as contents are put elsewhere that wait (some thousand a second).
 //
 // What changes is small. Each message has a row without its content, and each recipient one with its state; they are updated and
 // deleted. So a message is in the spool as long as its row is there, for everybody who looks, and its key is unique though

@@ -77,6 +77,9 @@ func (p *partitions) drop(ctx context.Context, one partition) error {
 		if err := limitWait(tx, lockPatience); err != nil {
 			return err
 		}
+		if err := refuseDumped(tx); err != nil {
+			return err
+		}
 		needed, err := tx.One([]any{new(int)}, "SELECT 1 FROM spool_messages WHERE place = $1 AND place > 0 LIMIT 1", one.slot)
 		if err == nil && needed {
 			err = fmt.Errorf("%s has contents of mail in transit, and is no partition any more: ALTER TABLE spool_contents ATTACH PARTITION %s FOR VALUES IN (%d) brings them back",

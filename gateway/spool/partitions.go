@@ -116,7 +116,7 @@ func (p *partitions) keep(ctx context.Context) {
 
 func (p *partitions) tell(err error) {
 	event := p.spool.o.Log.Warn()
-	if errors.Is(err, errOlder) {
+	if errors.Is(err, errOlder) || errors.Is(err, errDumped) {
 		event = p.spool.o.Log.Info()
 	}
 	event.Err(err).Msg("the partitions for contents of mail that passes through cannot be looked after; it is tried again, and mail does not wait for it")
@@ -139,11 +139,32 @@ func (p *partitions) removeOld(ctx context.Context, all []partition) error {
 	var failed []error
 	for i, one := range all {
 		old := one.overdue || i+1 < len(all) && p.passed(all[i+1].slot, closedAfter)
-		if !one.attached || one.detaching || old {
-			failed = append(failed, p.remove(ctx, one))
+		if one.attached && !one.detaching && !old {
+			continue
 		}
+		err := p.spool.db.Read(ctx, refuseDumped)
+		if errors.Is(err, errDumped) {
+			return errors.Join(append(failed, err)...)
+		}
+		if err == nil {
+			err = p.remove(ctx, one)
+		}
+		failed = append(failed, err)
 	}
 	return errors.Join(failed...)
+}
+
+// errDumped says that pg_dump is at work.
+var errDumped = errors.New("pg_dump reads the database: nothing is dropped until it has ended")
+
+// refuseDumped looks for pg_dump. It lists all tables, and locks them then: one that is dropped between is an error that ends it. Later
+// nothing could be dropped that it has locked.
+func refuseDumped(tx *state.Tx) error {
+	found, err := tx.One([]any{new(int)}, "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pg_dump' LIMIT 1")
+	if err == nil && found {
+		err = errDumped
+	}
+	return err
 }
 
 // listPartitions are the partitions and what was one, the oldest first.

@@ -217,6 +217,9 @@ func (p *Postgres) isolate(server *exec.Cmd) {
 	server.Path = "/usr/bin/unshare"
 }
 
+// Program is the file of a program of the server's version, such as pg_dump.
+func (p *Postgres) Program(name string) string { return filepath.Join(p.bin, name) }
+
 // Data is the folder of its data.
 func (p *Postgres) Data() string { return p.data }
 
