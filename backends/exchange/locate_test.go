@@ -2,9 +2,13 @@ package exchange_test
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,6 +56,12 @@ func located(t *testing.T, s *site, g *guide, more map[string]any) backends.Sett
 	}
 	delete(all, "url")
 	all["autodiscover"] = []string{strings.TrimPrefix(g.URL, "https://")}
+	trusted := filepath.Join(t.TempDir(), "ca.pem")
+	own := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: g.Server.Certificate().Raw})
+	if err := os.WriteFile(trusted, slices.Concat(s.Certificate, own), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all["ca"] = trusted
 	for name, value := range more {
 		all[name] = value
 	}

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -28,7 +29,7 @@ func (s *Server) StartFront(own bool) *Front {
 	s.t.Helper()
 	certificate := s.certificate
 	if !own {
-		certificate = another(s.t)
+		certificate = newCertificate(s.t, "a proxy")
 	}
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
 	if err != nil {
@@ -77,15 +78,17 @@ func (s *Server) bridge(client net.Conn) {
 	<-ended
 }
 
-// another makes a certificate for loopback.
-func another(t interface{ Fatal(...any) }) tls.Certificate {
+// newCertificate makes a certificate for loopback, with a key that costs little: httptest's own is RSA's, whose signatures
+// take most of a handshake's time.
+func newCertificate(t testing.TB, name string) tls.Certificate {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "a proxy"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0), IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)

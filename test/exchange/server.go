@@ -147,6 +147,7 @@ func Start(t testing.TB) *Server {
 			s.mu.Unlock()
 		}
 	}
+	web.TLS = &tls.Config{Certificates: []tls.Certificate{newCertificate(t, "a server")}}
 	web.StartTLS()
 	t.Cleanup(web.Close)
 	s.web, s.certificate, s.binding = web, web.TLS.Certificates[0], bindingOf(web.Certificate().Raw)
