@@ -90,10 +90,12 @@ func deliveriesAndReaders(t *trial) {
 	}
 	for i := range 2 {
 		readers.Go(func() {
-			box := []mailbox{t.first(), t.second()}[i]
+			box, took := []mailbox{t.first(), t.second()}[i], time.Millisecond
 			for last := false; !last && t.ctx.Err() == nil; {
-				last = over.Load() // one look is whole, however fast the deliveries were
-				t.pause(time.Millisecond)
+				if last = over.Load(); !last { // one look is whole, however fast the deliveries were
+					t.pause(max(took, time.Millisecond)) // the deliveries have as much of the processors, at least
+				}
+				began := time.Now()
 				t.lookAround(box, func(data []byte) {
 					for _, m := range mails {
 						if m.is(data) {
@@ -101,6 +103,7 @@ func deliveriesAndReaders(t *trial) {
 						}
 					}
 				})
+				took = time.Since(began)
 			}
 		})
 	}
