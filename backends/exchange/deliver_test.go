@@ -80,7 +80,7 @@ func TestCreationFaults(t *testing.T) {
 				settings[name] = value
 			}
 			s := start(t, settings)
-			mail := arrival + strings.Repeat("This is the price of all of it.\r\n", 20_000)
+			mail := arrival + strings.Repeat("This is the price of all of it.\r\n", 10_000)
 			test.fault(s.Server)
 			d := delivery("k", george)
 			if f := s.deliver(t, d, mail)[0].Failure; test.want == 0 && f != nil || test.want != 0 && (f == nil || f.Kind != test.want) {

@@ -253,7 +253,7 @@ func TestSendingFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			test.fault(s.Server)
-			mail := letter("") + strings.Repeat("This is the price of all of it.\r\n", 20_000)
+			mail := letter("") + strings.Repeat("This is the price of all of it.\r\n", 10_000)
 			verdicts, err := session.Send(t.Context(), delivery("k", chris, "judy@elsewhere.example"), strings.NewReader(mail))
 			if err != nil {
 				verdicts = []backends.Verdict{{Failure: backends.AsFailure(err)}, {Failure: backends.AsFailure(err)}}

@@ -113,7 +113,7 @@ var summary = regexp.MustCompile(`(?m)^(\d+) passed, (\d+) failed, (\d+) not tes
 func TestPythonKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	e := pythonExample(t)
-	table, status := pluginTest(t, e.folder, "--", e.command)
+	table, status := pluginTest(t, e.folder, "--large", "8388608", "--many", "100", "--", e.command)
 	passed(t, table, status)
 }
 

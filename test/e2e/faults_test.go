@@ -429,7 +429,7 @@ func TestFloodingPlugin(t *testing.T) {
 	g := harness.Start(t, harness.Options{Stores: storeOf(t, "flood"), Kind: harness.Plain})
 	user := g.AddUser(t, "erika")
 	deliver(t, g, user, simple("one"))
-	for range 20 {
+	for range 8 {
 		p := login(t, g, user)
 		if _, err := p.Retr(1); err != nil {
 			t.Fatal(err)
