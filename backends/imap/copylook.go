@@ -82,7 +82,7 @@ func (s *Store) giveUp(name string, r *record) {
 	if r.Sent.IsZero() {
 		text = "a message is removed of which for a week nobody knew whether it was sent"
 	}
-	s.log.Error().Str("mailbox", r.Mailbox).Str("key", r.Key).Time("kept", r.Kept).Time("sent", r.Sent).Strs("sent_to", r.Recipients).Msg(text)
+	s.log.Error().Str("mailbox", r.Mailbox).Str("key", r.Key).Time("kept", r.Kept).Time("sent", r.Sent).Int("recipients", len(r.Recipients)).Msg(text)
 	s.copying.queue.gaveUp()
 	s.copying.forget(name)
 }

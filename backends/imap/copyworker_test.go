@@ -144,6 +144,13 @@ func TestSentForOthersLater(t *testing.T) {
 	}
 	harness.Eventually(t, time.Minute, "nothing is to be copied any more", func() bool { return len(w.left()) == 0 })
 	w.imap.Change(func(f *fakeimap.Server) { f.Messages = nil })
+	records, err := filepath.Glob(filepath.Join(w.dir, "sent-copies", "*.sent"))
+	if err != nil || len(records) != 1 {
+		t.Fatal(records, err)
+	}
+	if text, err := os.ReadFile(records[0]); err != nil || !strings.Contains(string(text), `"others":true`) { // so it is remembered for long
+		t.Errorf("the record is %s, %v", text, err)
+	}
 	served.Store(true)
 	if v := w.send(s, false, "other@far.example"); v[0].Failure != nil {
 		t.Fatal(v)
@@ -151,6 +158,9 @@ func TestSentForOthersLater(t *testing.T) {
 	_ = s.Close()
 	if n := len(w.imap.Appended()); n != 1 || len(w.left()) != 0 {
 		t.Errorf("%d APPENDs, and %v is kept", n, w.left())
+	}
+	if text, err := os.ReadFile(records[0]); err != nil || !strings.Contains(string(text), `"others":false`) {
+		t.Errorf("the record is %s, %v", text, err)
 	}
 }
 
