@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -246,6 +247,52 @@ func TestCut(t *testing.T) {
 				t.Errorf("%d lines of the log are about it:\n%s", lines, log)
 			}
 		})
+	}
+}
+
+// TestSizeEstimates: of a server whose sizes are known to be wrong a message is served that ends far before its size, once it was given
+// with as many octets as a whole, which is asked for once; one that is cut in parts is not, nor one that the server does not give so.
+func TestSizeEstimates(t *testing.T) {
+	t.Parallel()
+	const whole = "^UID FETCH [0-9]+ \\(UID BODY.PEEK\\[\\]\\)"
+	f := &fakeimap.Server{Messages: []fakeimap.Message{
+		{UID: 1, Content: letterOf(500), Size: "5000"},
+		{UID: 2, Content: letterOf(300_000), Size: "400000"},
+		{UID: 3, Content: letterOf(1_500_000), Size: "4000000"},
+		{UID: 4, Content: letterOf(20_000), Size: "1000"},
+		{UID: 5, Content: letterOf(10_000), Size: "20000"},
+		{UID: 6, Content: letterOf(10_000), Size: "20000"},
+	}}
+	f.On = []fakeimap.Rule{
+		{Command: "^UID FETCH 5 \\(UID BODY.PEEK\\[\\]\\)", Answer: "* 5 FETCH (UID 5 BODY[] {4}\nabcd)\nTAG OK\n"},
+		{Command: "^UID FETCH 6 \\(UID BODY.PEEK\\[\\]\\)", Answer: "TAG NO cannot\n"},
+	}
+	f = fakeimap.Start(t, f)
+	s, _ := loggedStore(t, f, map[string]any{"size_estimates": true})
+	for range 2 { // sessions
+		d := openInbox(t, s)
+		list(t, d)
+		for _, m := range f.Messages[:4] {
+			if got, err := fetch(t, d, backends.MessageID(fmt.Sprint("7.", m.UID))); got != m.Content || err != nil {
+				t.Errorf("message %d: %d octets of %d came (%v)", m.UID, len(got), len(m.Content), err)
+			}
+		}
+		if got, err := fetch(t, d, "7.5"); backends.KindOf(err) != backends.Poison {
+			t.Errorf("a message of which the whole is another one gives %d octets (%v)", len(got), err)
+		}
+		if got, err := fetch(t, d, "7.6"); err == nil {
+			t.Errorf("a message that is not given as a whole gives %d octets", len(got))
+		}
+		_ = d.Close()
+	}
+	asked := make(map[string]int)
+	for _, command := range f.Heard("UID FETCH") {
+		if regexp.MustCompile(whole).MatchString(command) {
+			asked[strings.Fields(command)[2]]++
+		}
+	}
+	if asked["1"] != 1 || asked["2"] != 1 || asked["3"] != 1 || asked["4"] != 0 {
+		t.Errorf("they are asked for as a whole: %v", asked)
 	}
 }
 

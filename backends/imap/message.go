@@ -157,10 +157,34 @@ func (r *parts) whole() bool { return r.got > 0 && r.got == r.size }
 // cut (I3): that is for each message by itself, whatever the server does with others.
 func (r *parts) end() error {
 	if cut(r.size, r.got) && r.canonical.Octets() != r.size {
-		r.err = backends.Fail(backends.Poison, "message %d has %d octets and the server said %d: it is cut", r.uid, r.got, r.size)
-		return r.err
+		if r.err = r.confirm(); r.err != nil {
+			return r.err
+		}
 	}
 	r.finish()
+	return nil
+}
+
+// confirm finds out whether a message that is much shorter than the server said ends there all the same. Where the server's sizes
+// are known to be wrong it is asked for the message once more, as a whole: what is cut in parts would have to be cut at the same
+// octet there, and a literal says its length by itself.
+func (r *parts) confirm() error {
+	isCut := backends.Fail(backends.Poison, "message %d has %d octets and the server said %d: it is cut", r.uid, r.got, r.size)
+	store, id := r.maildrop.store, r.maildrop.id(r.uid)
+	if !store.settings.SizeEstimates {
+		return isCut
+	}
+	if store.wrongSizes.isWhole(r.maildrop, id, r.got) {
+		return nil
+	}
+	octets, err := r.maildrop.wholeLength(r.ctx, r.uid)
+	switch {
+	case err != nil:
+		return err
+	case octets != r.got:
+		return isCut
+	}
+	store.wrongSizes.addWhole(r.maildrop, id, r.got)
 	return nil
 }
 
@@ -188,7 +212,7 @@ func (r *parts) missing(cause error) error {
 	switch {
 	case err != nil:
 		r.err = err
-	case there && r.got >= r.size && r.size > 0:
+	case there && r.got >= r.size && r.size > 0, there && r.got > 0 && r.maildrop.store.settings.SizeEstimates:
 		return r.end()
 	case there:
 		r.err = backends.Fail(backends.Poison, "the server has message %d, with %d octets, and gives %d of them", r.uid, r.size, r.got)

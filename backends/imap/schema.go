@@ -17,6 +17,7 @@ var schema = sync.OnceValue(func() []backends.Setting {
 		"master.password":       {Doc: "The password of the master user.", Secret: true},
 		"submission.login_as.*": {Doc: "With oauth: who logs in to send from the mailbox that is the key, as for a shared mailbox without a licence of its own.", Default: "the mailbox"},
 		"folder":                {Doc: "The mailbox that is served, as the server spells it; a shared one, too."},
+		"size_estimates":        {Doc: "The server's RFC822.SIZE is known to be wrong: a message that ends far before it is served once the server has given as many octets of it a second time, as a whole. Without it such a message is taken for cut.", Default: "false"},
 		"uidl":                  {Doc: "The unique-ids that clients know from a POP3 server before this one: see backends/mail/uidl.", Default: "none"},
 		"trash":                 {Doc: "The folder for deleted mail, with pop3.deleted: trash.", Default: `the one marked \Trash`},
 		"connections.per_account": {

@@ -14,19 +14,21 @@ import (
 // settings are what an administrator writes under stores[].settings.
 type settings struct {
 	remote.Trust
-	Address  string          `json:"address"`  // host or host:port of the IMAP server
-	TLS      string          `json:"tls"`      // implicit, starttls, none
-	Username string          `json:"username"` // address: user@domain as given; local: without the domain
-	Master   master          `json:"master"`   // acts for any user
-	OAuth    remote.OAuth    `json:"oauth"`    // the same, by tokens
-	Folder   string          `json:"folder"`   // the mailbox that is served, as the server spells it
-	UIDL     string          `json:"uidl"`     // rule for unique-ids, see package uidl
-	Trash    string          `json:"trash"`    // folder for deleted mail; empty: the one marked \Trash
-	Pool     pool            `json:"connections"`
-	Timeout  remote.Duration `json:"timeout"` // for one command without content, and for connecting
-	Delivery delivery        `json:"delivery"`
-	Sending  sending         `json:"submission"`
-	Allowed  *[]string       `json:"recipients"` // who gets mail, where the server cannot be asked
+	Address  string       `json:"address"`  // host or host:port of the IMAP server
+	TLS      string       `json:"tls"`      // implicit, starttls, none
+	Username string       `json:"username"` // address: user@domain as given; local: without the domain
+	Master   master       `json:"master"`   // acts for any user
+	OAuth    remote.OAuth `json:"oauth"`    // the same, by tokens
+	Folder   string       `json:"folder"`   // the mailbox that is served, as the server spells it
+	// SizeEstimates says that the server's RFC822.SIZE is no evidence of where a message ends.
+	SizeEstimates bool            `json:"size_estimates"`
+	UIDL          string          `json:"uidl"`  // rule for unique-ids, see package uidl
+	Trash         string          `json:"trash"` // folder for deleted mail; empty: the one marked \Trash
+	Pool          pool            `json:"connections"`
+	Timeout       remote.Duration `json:"timeout"` // for one command without content, and for connecting
+	Delivery      delivery        `json:"delivery"`
+	Sending       sending         `json:"submission"`
+	Allowed       *[]string       `json:"recipients"` // who gets mail, where the server cannot be asked
 }
 
 type master struct {

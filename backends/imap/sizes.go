@@ -3,11 +3,14 @@ package imap
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"io"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/emersion/go-imap/v2"
+	"github.com/emersion/go-imap/v2/imapclient"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -139,6 +142,8 @@ const wrongSizesMost = 10_000
 type wrongSizes struct {
 	mu   sync.Mutex
 	told map[string]struct{}
+	// whole are the octets of those that are known to be complete.
+	whole map[string]int64
 }
 
 func wrongSizeOf(m *maildrop, id backends.MessageID) string {
@@ -168,6 +173,74 @@ func (w *wrongSizes) has(m *maildrop, id backends.MessageID) bool {
 	}
 	_, is := w.told[wrongSizeOf(m, id)]
 	return is
+}
+
+// addWhole notes that a message is complete with so many octets.
+func (w *wrongSizes) addWhole(m *maildrop, id backends.MessageID, octets int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.whole == nil || len(w.whole) >= wrongSizesMost {
+		w.whole = make(map[string]int64)
+	}
+	w.whole[wrongSizeOf(m, id)] = octets
+}
+
+// isWhole says whether a message is known to be complete with so many octets.
+func (w *wrongSizes) isWhole(m *maildrop, id backends.MessageID, octets int64) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	known, is := w.whole[wrongSizeOf(m, id)]
+	return is && known == octets
+}
+
+// wholeLength is how many octets the server gives of a message that it is asked for as a whole; below 0: it gives none. They are not kept.
+func (m *maildrop) wholeLength(ctx context.Context, uid imap.UID) (octets int64, err error) {
+	octets, err = exchange(ctx, m, func() (int64, error) {
+		client, came := m.conn.client, int64(-1)
+		defer client.wire.expect()()
+		command := client.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{{Peek: true}}})
+		for message := command.Next(); message != nil; message = command.Next() {
+			of, n, err := countBody(message)
+			if err != nil {
+				_ = client.Close() // the library goes on once a literal has failed
+				return came, backends.Fail(backends.Temporary, "fetch: %w", err)
+			}
+			if of == uid && n >= 0 {
+				came = n
+			}
+		}
+		return came, command.Close()
+	})
+	if err == nil {
+		err = m.replaced()
+	}
+	if err != nil {
+		return -1, failure(fmt.Sprintf("ask for message %d as a whole", uid), err, backends.Temporary)
+	}
+	return octets, nil
+}
+
+// countBody reads the answer about one message, and counts the octets of its body; below 0: it has none.
+func countBody(message *imapclient.FetchMessageData) (uid imap.UID, octets int64, err error) {
+	octets = -1
+	for item := message.Next(); item != nil; item = message.Next() {
+		switch item := item.(type) {
+		case imapclient.FetchItemDataUID:
+			uid = item.UID
+		case imapclient.FetchItemDataBodySection:
+			if item.Literal == nil || len(item.Section.Part) > 0 || item.Section.Partial != nil {
+				continue
+			}
+			said := item.Literal.Size()
+			if octets, err = io.Copy(io.Discard, item.Literal); err == nil && octets != said {
+				err = io.ErrUnexpectedEOF
+			}
+			if err != nil {
+				return uid, octets, err
+			}
+		}
+	}
+	return uid, octets, nil
 }
 
 // tellSize notes, and says in the log once, that a message has another size than the server said.
