@@ -29,11 +29,7 @@ func (db *DB) Listen(ctx context.Context, begun func() error, heard func(word st
 	if err != nil {
 		return err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeMost)
-		defer cancel()
-		_ = conn.Close(ctx) // nothing is written on it
-	}()
+	defer hangUp(ctx, conn)
 	var name string
 	if err := conn.QueryRow(ctx, "SELECT "+channel).Scan(&name); err != nil {
 		return err
@@ -51,4 +47,11 @@ func (db *DB) Listen(ctx context.Context, begun func() error, heard func(word st
 		}
 		heard(n.Payload)
 	}
+}
+
+// hangUp ends a connection on which nothing is written, whatever the other end does.
+func hangUp(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeMost)
+	defer cancel()
+	_ = conn.Close(ctx) // it is of no use any more
 }
