@@ -155,7 +155,12 @@ type Options struct {
 // Keep writes events into the database until ctx ends, and then those that are there, as far as the database takes
 // them within some seconds. Nothing is done while none come.
 func (r *Recorder) Keep(ctx context.Context, o Options) {
-	k := keeper{Recorder: r, o: o}
+	k := &keeper{Recorder: r, o: o}
+	k.run(ctx)
+}
+
+// run is Keep.
+func (k *keeper) run(ctx context.Context) {
 	writing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(endTime, cancel) })()
@@ -165,7 +170,7 @@ func (r *Recorder) Keep(ctx context.Context, o Options) {
 			quiet = time.After(quietTime)
 		}
 		select {
-		case <-r.come:
+		case <-k.come:
 		case <-quiet:
 			k.deflater = nil
 			continue
@@ -175,7 +180,7 @@ func (r *Recorder) Keep(ctx context.Context, o Options) {
 		}
 		gathered := time.NewTimer(gatherTime)
 		select {
-		case <-r.many:
+		case <-k.many:
 		case <-gathered.C:
 		case <-ctx.Done():
 		}

@@ -1,6 +1,37 @@
 package track
 
-import "testing"
+import (
+	"compress/flate"
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// TestQuiet: the compressor's tables are given up once no events come for a while, and not before.
+func TestQuiet(t *testing.T) {
+	for after, kept := range map[time.Duration]bool{quietTime - time.Millisecond: true, quietTime + time.Millisecond: false} {
+		synctest.Test(t, func(t *testing.T) {
+			w, err := flate.NewWriter(nil, flate.BestSpeed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			k := &keeper{Recorder: NewRecorder(), o: Options{Log: zerolog.Nop()}, deflater: w}
+			ctx, stop := context.WithCancel(t.Context())
+			var keeping sync.WaitGroup
+			keeping.Go(func() { k.run(ctx) })
+			time.Sleep(after)
+			stop()
+			keeping.Wait()
+			if (k.deflater != nil) != kept {
+				t.Errorf("after %s: kept %t", after, !kept)
+			}
+		})
+	}
+}
 
 // TestTracked: an event is known by its name alone, wherever that stands in the line, and not by what a value says.
 func TestTracked(t *testing.T) {
