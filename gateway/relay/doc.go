@@ -27,6 +27,10 @@
 //
 // A [Gate] keeps the mail of some kinds of next hops where it is: it is not tried, and does not expire meanwhile.
 //
+// Mail by a route whose mail is asked for ([Route.Asked]) is not tried until somebody has ([Relay.Asked]): what is due waits on, until its
+// sender is to be told of the delay, or its time is over, as that of all mail. Once it is asked for it is tried for some minutes, and as
+// long as mail gets through. What is put off then waits until it is asked for again.
+//
 // # Next hops
 //
 // A domain's hosts are tried in the order of RFC 5321 §5.1, each for two minutes at the most, the ones that failed

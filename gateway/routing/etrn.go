@@ -13,13 +13,14 @@ import (
 	"github.com/dipylon/dipylon/gateway/smtp"
 )
 
-// Dequeues implements [smtp.Dequeues]. RFC 6409 §7 has ETRN at an MX alone.
+// Dequeues implements [smtp.Dequeues]: it is offered to those who may ask, and, as EHLO is not said again after a login, to those who may log
+// in. RFC 6409 §7 has ETRN at an MX alone.
 func (s *mxSession) Dequeues() (exists, may bool) {
 	if s.o.Dequeue == nil {
 		return false, false
 	}
 	exists, _ = s.o.Dequeue.Exists()
-	return exists, exists && s.o.Dequeue.May(s.asker())
+	return exists, exists && (s.o.Dequeue.May(s.asker()) || s.logsIn())
 }
 
 // asker is the client as one that asks for mail.
