@@ -1,6 +1,6 @@
 // Package lazyregexp has regular expressions that are compiled when they are first used.
 //
-// The expressions of all packages together take a process more than a megabyte and some 10 ms at its start, and most
+// The expressions of all packages together take a process more than a megabyte, and two milliseconds, at its start, and most
 // processes of the one binary need next to none of them: those of the backends for servers elsewhere are of no use to
 // the gateway, and those of the configuration of none to a plugin.
 //
