@@ -224,8 +224,9 @@ func accepted(err error) ([]byte, *sasl.Accepted, error) {
 }
 
 // find reads a name, with the mailbox that an authorization identity asks for, and finds its
-// store; nil: it is nobody's.
-func (a *Authenticator) find(user, actAs string) (stores.Name, *stores.Store) {
+// store; nil: it is nobody's. A store that is being started with the gateway has a moment to describe itself: devices
+// that were told to try again would show that to somebody.
+func (a *Authenticator) find(ctx context.Context, user, actAs string) (stores.Name, *stores.Store) {
 	names := a.names()
 	name, ok := names.Parse(user)
 	if ok {
@@ -234,7 +235,7 @@ func (a *Authenticator) find(user, actAs string) (stores.Name, *stores.Store) {
 	if !ok {
 		return name, nil
 	}
-	return name, a.table().StoreForLogin(name)
+	return name, a.table().StoreForLogin(name).Ready(ctx)
 }
 
 func labelOf(s *stores.Store) string {
@@ -246,7 +247,7 @@ func labelOf(s *stores.Store) string {
 
 // prove makes the attempt that a proof is for.
 func (a *Authenticator) prove(ctx context.Context, client Client, attempt *Attempt, proof *Proof) error {
-	name, store := a.find(proof.User, proof.ActAs)
+	name, store := a.find(ctx, proof.User, proof.ActAs)
 	attempt.Name, attempt.Store = name, labelOf(store)
 	do := a.guard.Do
 	if proof.Kind == backends.CredentialPassword && store != nil && a.memory.knows(store.Name+" "+name.Key(), idOf(proof.Secret), proof.Secret) {

@@ -54,7 +54,7 @@ func shown(client Client) []*x509.Certificate {
 // enterDevice lets in whom its network or its certificate has proved.
 func (a *Authenticator) enterDevice(ctx context.Context, client Client, attempt *Attempt, password *AppPassword) error {
 	own := *password // its owner may become known
-	name, store := a.find(own.Account, "")
+	name, store := a.find(ctx, own.Account, "")
 	attempt.Name, attempt.Store, attempt.Device = name, labelOf(store), own.Device
 	err := a.guard.Proved(ctx, attempt, func(ctx context.Context) error {
 		switch {

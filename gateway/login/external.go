@@ -77,6 +77,7 @@ func (e *external) prove(ctx context.Context, identity string) error {
 		return ErrMechanism
 	}
 	name, store := e.choose(certificate, identity)
+	store = store.Ready(ctx)
 	e.attempt.Name, e.attempt.Store = name, labelOf(store)
 	return e.authenticator.guard.Do(ctx, e.attempt, func(ctx context.Context) error {
 		if store == nil {

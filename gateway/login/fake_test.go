@@ -160,6 +160,7 @@ type world struct {
 	t         *testing.T
 	store     *fakeStore
 	table     []*place
+	tables    func() *stores.Table // in place of table, if it is set
 	passwords *fakePasswords
 	devices   *fakeDevices
 	policy    login.Policy
@@ -175,6 +176,9 @@ type place struct {
 
 // stores is the table as it is now.
 func (w *world) stores() *stores.Table {
+	if w.tables != nil {
+		return w.tables()
+	}
 	var sources []stores.Source
 	for _, p := range w.table {
 		sources = append(sources, p.In(storestest.In(p.Backend)))

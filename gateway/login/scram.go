@@ -256,7 +256,7 @@ func (s *scramExchange) begin(ctx context.Context, message []byte) ([]byte, *sas
 	if err != nil {
 		return nil, nil, err
 	}
-	s.name, s.store = s.authenticator.find(first.user, first.actAs)
+	s.name, s.store = s.authenticator.find(ctx, first.user, first.actAs)
 	s.attempt.Name, s.attempt.Store = s.name, labelOf(s.store)
 	keys, account, err := s.keys(ctx)
 	if err != nil {

@@ -109,6 +109,18 @@ func (s *Store) Health(ctx context.Context) error { return s.base.Health(ctx) }
 // protocol asks again.
 func (s *Store) Now() *Store { return s.place.store() }
 
+// Ready is the store once it has described itself, where it has not and its plugin is being started: that is waited for, a moment. What
+// has not come of it by then is told by Known, as ever. A nil store is none.
+func (s *Store) Ready(ctx context.Context) *Store {
+	if s == nil || s.Known {
+		return s
+	}
+	if _, err := s.place.plugin.Backend.Describe(ctx); err != nil {
+		return s
+	}
+	return s.Now()
+}
+
 // Takes says whether the store accepts a kind of credential. One that names none takes passwords,
 // and so does one that is not known yet: its clients are told of the outage when they send one.
 func (s *Store) Takes(kind backends.CredentialKind) bool {
