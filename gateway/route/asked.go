@@ -39,6 +39,9 @@ type Wanted struct {
 
 // AskedFor says whether a destination may have mail that is wanted, and that a client may ask for, by what its route is now.
 func (t *Table) AskedFor(w Wanted, who Asker, destination string) bool {
+	if _, store := StoreOf(destination); store {
+		return false // a route for every domain is none for a store
+	}
 	r, domain, ok := t.Of(destination)
 	switch {
 	case !ok || !r.Kind.Sends() || !r.Askers.Has(who):

@@ -58,6 +58,12 @@ func TestAskedFor(t *testing.T) {
 			t.Errorf("%+v by %+v: %t, %q, want %t, %q", c.wanted, c.who, may, got, c.may, c.want)
 		}
 	}
+	every := table(t, askers(host("provider", "*"), office))
+	for _, w := range []route.Wanted{{Route: "provider"}, {Domain: "sakes.example", Below: true}} {
+		if every.AskedFor(w, there, route.StoreDestination("sakes")) || !every.AskedFor(w, there, "route:provider") {
+			t.Errorf("%+v has mail for a store started, or not that of its route", w)
+		}
+	}
 	if got := strings.Join(routes.DestinationsOf("office.example"), " "); !strings.Contains(got, "office.example") || !strings.Contains(got, "route:office ") || !strings.Contains(got, "route:some:office.example") {
 		t.Errorf("it waits at %s", got)
 	}
