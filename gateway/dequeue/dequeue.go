@@ -45,7 +45,7 @@ type Dequeuer struct {
 	mu      sync.Mutex
 	closed  bool
 	started map[question]time.Time
-	asked   map[string]int // questions of each client in the minute that began at minute
+	asked   map[string]int // what each client has asked for in the minute that began at minute, by its cost
 	minute  time.Time
 }
 
@@ -58,8 +58,9 @@ type question struct {
 // What asking may cost.
 const (
 	atOnce     = 4                // questions that are worked on
-	askAgain   = 10 * time.Second // the same question does nothing before
-	perMinute  = 60               // questions of one client
+	askAgain   = 10 * time.Second // the same question, which has started something, does nothing before
+	perMinute  = 1000             // questions of one client: as many as it may have domains
+	looksCost  = 16               // of those, for one that looks through all destinations
 	remembered = 10_000           // clients and questions that are remembered
 	stepsMost  = 5                // steps of some hundred recipients before the reply
 	pageMost   = 1000             // destinations that are read at once
@@ -138,14 +139,17 @@ func (d *Dequeuer) Start(ctx context.Context, w route.Wanted, who route.Asker) (
 	}
 	r := newRun(d.o.Spool, table, w, who)
 	more, err := r.steps(ctx, stepsMost)
+	done = Started{Messages: len(r.messages), More: more} // what goes on has the run
 	if !more || err != nil || !d.goOn(asked, r) {
 		<-d.room
 	}
 	if err != nil {
 		d.forget(asked)
-		return done, err
+		return Started{}, err
 	}
-	done = Started{Messages: len(r.messages), More: more}
+	if done == (Started{}) {
+		d.forget(asked) // what comes now is not said to be started
+	}
 	d.o.Log.Info().Str("node", nodeOf(w)).Str("remote", who.Address.String()).Str(events.Account, who.Account).Int("messages", done.Messages).Bool("more", done.More).
 		Msg("mail that waited was asked for")
 	return done, nil
@@ -169,6 +173,7 @@ func (d *Dequeuer) goOn(asked question, r *run) bool {
 				d.forget(asked)
 				return
 			}
+			d.renew(asked)
 		}
 	})
 	return true
@@ -191,12 +196,29 @@ func (d *Dequeuer) admit(q question, now time.Time) (already bool, err error) {
 	if len(d.started) >= remembered {
 		clear(d.started)
 	}
-	d.asked[q.client]++
+	d.asked[q.client] += costOf(q.wanted)
 	d.started[q] = now
 	return false, nil
 }
 
-// forget has a question that was not answered asked again at once.
+// renew has a question that is worked on count as one of this moment.
+func (d *Dequeuer) renew(q question) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, known := d.started[q]; known {
+		d.started[q] = time.Now()
+	}
+}
+
+// costOf is how many questions one counts for.
+func costOf(w route.Wanted) int {
+	if looksFor(w) {
+		return looksCost
+	}
+	return 1
+}
+
+// forget has a question asked again at once that was not answered, or has started nothing.
 func (d *Dequeuer) forget(q question) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -160,12 +160,13 @@ func TestStartMany(t *testing.T) {
 	})
 }
 
-// counting is a spool without mail that counts what it is asked.
+// counting is a spool that counts what it is asked.
 type counting struct {
 	mu    sync.Mutex
 	looks int
-	waits bool
-	block chan struct{} // of Retry
+	waits bool          // each destination has a message
+	block chan struct{} // of Retry; nil: it does not
+	slow  bool          // Retry takes a second, and never comes to an end
 	err   error
 }
 
@@ -179,6 +180,13 @@ func (c *counting) Waits(context.Context, string) (bool, error) {
 func (c *counting) Destinations(context.Context, string, int) ([]string, error) { return nil, c.err }
 
 func (c *counting) Retry(ctx context.Context, _ spool.Filter, _ spool.Place) (spool.Handled, error) {
+	if c.slow {
+		time.Sleep(time.Second)
+		return spool.Handled{Changed: make([]spool.Touched, 1), Next: spool.Place{Number: 1}}, ctx.Err()
+	}
+	if c.block == nil {
+		return spool.Handled{Changed: make([]spool.Touched, 1)}, nil
+	}
 	select {
 	case <-c.block:
 	case <-ctx.Done():
@@ -186,10 +194,11 @@ func (c *counting) Retry(ctx context.Context, _ spool.Filter, _ spool.Place) (sp
 	return spool.Handled{}, ctx.Err()
 }
 
-// TestStartOften: thousands of questions cost a few looks, and a client that asks for ever other domains is told to wait.
+// TestStartOften: thousands of questions cost a few looks, and a client that asks for ever other domains is told to wait. One that has
+// a thousand domains is not.
 func TestStartOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := new(counting)
+		s := &counting{waits: true}
 		d := newDequeuer(t, s)
 		for i := range 5000 {
 			done, err := d.Start(t.Context(), route.Wanted{Domain: "office.example"}, office)
@@ -207,12 +216,51 @@ func TestStartOften(t *testing.T) {
 				busy++
 			}
 		}
-		if busy != 5000-perMinute+1 {
+		if busy != 5000-perMinute+1 || perMinute < 1000 {
 			t.Errorf("%d were told to wait", busy)
+		}
+		time.Sleep(time.Minute)
+		looked := 0
+		for i := range 100 {
+			if _, err := d.Start(t.Context(), route.Wanted{Domain: fmt.Sprintf("x%d.branch.example", i), Below: true}, office); err == nil {
+				looked++
+			}
+		}
+		if looked > perMinute/looksCost+1 {
+			t.Errorf("all destinations were looked through %d times", looked)
 		}
 		time.Sleep(time.Minute)
 		if done, err := d.Start(t.Context(), route.Wanted{Domain: "office.example"}, office); err != nil || done.Already {
 			t.Errorf("a minute later: %+v, %v", done, err)
+		}
+	})
+}
+
+// TestStartAgain: a question that has found nothing is asked again at once: what has come since is started, and not only said to be.
+func TestStartAgain(t *testing.T) {
+	s := new(counting)
+	d := newDequeuer(t, s)
+	for _, want := range []Started{{}, {}, {Messages: 1}, {Already: true}} {
+		s.waits = want.Messages > 0
+		if done, err := d.Start(t.Context(), route.Wanted{Domain: "office.example"}, office); err != nil || done != want {
+			t.Errorf("%+v, %v, want %+v", done, err, want)
+		}
+	}
+}
+
+// TestStartLong: what goes on behind the reply is not begun once more beside that.
+func TestStartLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDequeuer(t, &counting{waits: true, slow: true})
+		for i := range 10 {
+			done, err := d.Start(t.Context(), route.Wanted{Domain: "office.example"}, office)
+			if err != nil || done.More != (i == 0) || done.Already != (i > 0) {
+				t.Errorf("%d: %+v, %v", i, done, err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if len(d.room) != 1 {
+			t.Errorf("%d are worked on", len(d.room))
 		}
 	})
 }

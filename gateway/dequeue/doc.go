@@ -11,6 +11,6 @@
 // earlier configuration had. Of other domains in the same destination nothing is started, counted or told. What is started is tried
 // once it can be ([relay.AskedFor] says for how long), by whichever gateway has the destination.
 //
-// Whoever asks costs little: a question a few seconds after the same one does nothing, each client has so many in a minute, and
-// so many are worked on at a time. The first thousand recipients are counted, and the others are started behind the reply.
+// Whoever asks costs little: a question a few seconds after the same one, which has started something, does nothing, each client has so
+// many in a minute, and so many are worked on at a time. The first thousand recipients are counted, and the others are started behind the reply.
 package dequeue

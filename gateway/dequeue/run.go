@@ -27,7 +27,7 @@ type run struct {
 // newRun makes a run. The destinations of one domain are known; for others the spool is looked through.
 func newRun(s Spool, t *route.Table, w route.Wanted, who route.Asker) *run {
 	r := &run{
-		spool: s, table: t, wanted: w, who: who, looks: w.Below || w.Route != "", messages: make(map[spool.ID]struct{}),
+		spool: s, table: t, wanted: w, who: who, looks: looksFor(w), messages: make(map[spool.ID]struct{}),
 		filter: spool.Filter{Domain: w.Domain, Below: w.Below},
 	}
 	if !r.looks {
@@ -35,6 +35,9 @@ func newRun(s Spool, t *route.Table, w route.Wanted, who route.Asker) *run {
 	}
 	return r
 }
+
+// looksFor says whether the destinations of what is wanted are not known, and looked for among all.
+func looksFor(w route.Wanted) bool { return w.Below || w.Route != "" }
 
 // meant leaves the destinations that may have something of it.
 func (r *run) meant(names []string) (all []string) {
