@@ -9,8 +9,9 @@ const (
 	// AskedFor is how long after somebody has asked for it mail is tried that waits for that: as long as a line that was dialled, and
 	// the server behind it, may take to come up. As long as mail gets through it goes on.
 	AskedFor = 10 * time.Minute
-	// goesOn is how long after a message has got through the next one is tried though no connection is open.
-	goesOn = time.Minute
+	// goesOn is how long after a message has got through the next one is tried though no connection is open: longer than one of a
+	// minute waits for the next minute.
+	goesOn = 2 * time.Minute
 )
 
 // errUnasked is why mail is not tried.
@@ -19,7 +20,7 @@ var errUnasked = errors.New("the mail waits until somebody asks for it (ETRN, RF
 // waitsForAsker gives the destination back if its mail waits until somebody asks for it, and nobody has. What is due then waits on,
 // each message until its sender is to be told of the delay, or its time is over, or for some hours.
 func (d *destination) waitsForAsker() bool {
-	if !d.route.Asked || d.open > 0 || d.r.Now().Sub(d.carried) < goesOn {
+	if !d.route.Asked || d.open > 0 || d.r.Now().Sub(d.rate.carried) < goesOn {
 		return false
 	}
 	if asked, err := d.askedFor(); err != nil || asked {

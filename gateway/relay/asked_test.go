@@ -4,6 +4,7 @@ package relay_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -118,6 +119,26 @@ func TestAskedAndAway(t *testing.T) {
 		t.Errorf("%d have left that nobody has asked for", n)
 	}
 	a.ask()
+	a.finish(t)
+}
+
+// TestAskedSlowly: a route that takes one message a minute gets all that was asked for, though that takes longer than a server is tried.
+func TestAskedSlowly(t *testing.T) {
+	const many = 14
+	a, server := asking(t, &fakesmtp.Server{})
+	a.relay.Routes = routes{"office.example": {
+		Kind: relay.SmartHost, Servers: groups("office.example:25"), Asked: true, Limits: relay.Limits{PerMinute: 1, Idle: 10 * time.Millisecond},
+	}}
+	for i := range many {
+		a.add(letter(fmt.Sprint("k", i), fmt.Sprintf("u%d@office.example", i)), text)
+	}
+	a.ask()
+	a.run(t)
+	for i := range many {
+		harness.Eventually(t, time.Minute, "the next one is delivered, and the line idle", func() bool { return len(server.Received()) == i+1 && ended(server) })
+		a.rest(t)
+		a.advance(time.Minute + time.Second)
+	}
 	a.finish(t)
 }
 

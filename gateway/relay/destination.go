@@ -29,14 +29,13 @@ type destination struct {
 	rate        *rate
 	out         bool // given out: there may be more to claim
 	backlog     []Claimed
-	connections int       // that there are, or that are being opened
-	leaving     int       // those of them that were told to end
-	busy        int       // those of them that have a message
-	open        int       // those of them that are up
-	row         int       // connections that were lost in a row, each with a message of its own
-	carried     time.Time // when a message last got through
-	putOff      int       // messages in a row of which nobody's copy was taken, for too much
-	probing     bool      // it tries, with one message at a time, whether what it has in common with others works again
+	connections int  // that there are, or that are being opened
+	leaving     int  // those of them that were told to end
+	busy        int  // those of them that have a message
+	open        int  // those of them that are up
+	row         int  // connections that were lost in a row, each with a message of its own
+	putOff      int  // messages in a row of which nobody's copy was taken, for too much
+	probing     bool // it tries, with one message at a time, whether what it has in common with others works again
 }
 
 // report is what a connection tells its destination.
@@ -304,7 +303,7 @@ func (d *destination) adapt(v verdict) {
 		d.putOff++
 	case v.action != backends.ActionDelayed:
 		d.window.grow()
-		d.putOff, d.carried = 0, d.r.Now()
+		d.putOff, d.rate.carried = 0, d.r.Now()
 	}
 }
 

@@ -54,6 +54,9 @@ type rate struct {
 	perMinute float64 // 0: no bound
 	left      float64
 	at        time.Time
+	// carried is when a message last got through. It is known here, as between two messages that the bound keeps apart nobody works on
+	// the destination.
+	carried time.Time
 }
 
 func newRate(perMinute int, now time.Time) *rate {
