@@ -2,12 +2,14 @@ package asking
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 	"github.com/dipylon/dipylon/backends/pause"
 	"github.com/dipylon/dipylon/gateway/folder"
 	"github.com/dipylon/dipylon/gateway/state"
@@ -41,6 +43,8 @@ type keeper struct {
 	server Server
 	end    context.CancelFunc
 	began  time.Time
+	// refused is how often in a row the login was refused to this gateway since it began.
+	refused int
 }
 
 // New makes an asker that has nothing to do yet.
@@ -72,7 +76,7 @@ func (a *Asker) Use(servers []Server) {
 			continue
 		}
 		ctx, end := context.WithCancel(a.base)
-		k := &keeper{Asker: a, server: s, end: end, began: a.o.Now()}
+		k := &keeper{Asker: a, server: s, end: end, began: a.o.Now().Truncate(time.Microsecond)}
 		a.at[s.Name] = k
 		a.work.Go(func() { defer end(); k.keep(ctx) })
 	}
@@ -96,6 +100,9 @@ const (
 	// failedAgain is how long after a first failure a server is asked again, and failedMost how long at the most.
 	failedAgain = time.Minute
 	failedMost  = time.Hour
+	// refusedMost is how often in a row a login may be refused before it is tried but once in refusedAgain: servers lock accounts.
+	refusedMost  = 3
+	refusedAgain = 24 * time.Hour
 	// waitMost bounds a wait: clocks are set.
 	waitMost = time.Hour
 	// askMost is how long one server may take.
@@ -129,8 +136,13 @@ func (k *keeper) due(s Status) time.Time {
 		after = k.began // what the gateway has missed is not made up for
 	}
 	next := k.server.Schedule.Next(after, now)
-	if s.Failures == 0 || s.Asked.After(now) { // else the clock was set back
+	switch {
+	case s.Failures == 0 || s.Asked.After(now): // else the clock was set back
 		return next
+	case k.refused >= refusedMost:
+		return s.Asked.Add(refusedAgain)
+	case s.Asked.Before(k.began):
+		return now // the settings that have failed may be others now
 	}
 	if again := s.Asked.Add(min(failedAgain<<min(s.Failures-1, 10), failedMost)); again.Before(next) {
 		return again
@@ -171,8 +183,15 @@ func (k *keeper) tell(ctx context.Context, s Status, answers []Answer, err error
 	s.Asked = k.o.Now()
 	log := k.o.Log.Info()
 	if s.Failures, s.Reason = s.Failures+1, ""; err == nil {
-		s.Failures, s.Well = 0, s.Asked
+		s.Failures, s.Well, k.refused = 0, s.Asked, 0
 	} else {
+		k.refused++
+		if refused, is := errors.AsType[*smtpclient.ReplyError](err); !is || refused.Command != "AUTH" || refused.Code < 500 {
+			k.refused = 0
+		}
+		if k.refused == refusedMost {
+			k.o.Log.Error().Str("server", k.server.Name).Msg("a server refuses the login: it is asked once a day from now on, as servers lock accounts, until its configuration changes")
+		}
 		s.Reason, log = backends.SafeText(err.Error()), k.o.Log.Error().Err(err).Int("failures", s.Failures)
 	}
 	for _, a := range answers {

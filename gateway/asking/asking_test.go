@@ -26,6 +26,7 @@ import (
 // provider is a server that starts mail for what it knows.
 type provider struct {
 	address string
+	patient int // how many refusals a connection may have; 0: any number
 	mu      sync.Mutex
 	asked   []string
 }
@@ -54,6 +55,7 @@ func startProvider(t *testing.T) *provider {
 func (p *provider) serve(conn net.Conn) {
 	defer conn.Close()
 	fmt.Fprint(conn, "220 mail.provider.example ESMTP\r\n")
+	refused := 0
 	for lines := bufio.NewScanner(conn); lines.Scan(); {
 		verb, args, _ := strings.Cut(lines.Text(), " ")
 		reply := "250 2.0.0 OK"
@@ -66,11 +68,17 @@ func (p *provider) serve(conn net.Conn) {
 				reply = "251 no messages waiting"
 			case "others.example":
 				reply = "459 4.7.1 not allowed"
+				if refused++; refused == p.patient {
+					reply += "\r\n421 4.7.0 too many errors, closing the connection"
+				}
 			case "gone.example":
 				return
 			}
 		}
 		fmt.Fprint(conn, reply+"\r\n")
+		if strings.Contains(reply, "\r\n421") {
+			return
+		}
 	}
 }
 
@@ -109,6 +117,40 @@ func TestAsk(t *testing.T) {
 	cancel()
 	if _, err := Ask(ended, p.server("a.example")); !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+// TestAskOn: a server that ends connections over which much is refused is asked for the rest over others; one that does no more take
+// connections, or ends them before it has answered, has said why.
+func TestAskOn(t *testing.T) {
+	p := startProvider(t)
+	p.patient = 2
+	nodes := []string{"others.example", "others.example", "others.example", "others.example", "a.example"}
+	answers, err := Ask(t.Context(), p.server(nodes...))
+	var codes []int
+	for _, a := range answers {
+		codes = append(codes, a.Code)
+	}
+	if refused, is := errors.AsType[*smtpclient.ReplyError](err); fmt.Sprint(codes) != "[459 459 459 459 250]" || !is || refused.Code != 459 {
+		t.Errorf("%v, %v", codes, err)
+	}
+	if got := p.said(); got != strings.Join(nodes, " ") {
+		t.Errorf("the server was asked for %s", got)
+	}
+	answers, err = Ask(t.Context(), p.server("a.example", "gone.example", "a.example"))
+	if err == nil || len(answers) != 2 || answers[0].Err != nil || answers[1].Err == nil {
+		t.Errorf("%+v, %v", answers, err)
+	}
+	s, dials := p.server("a.example", "gone.example", "a.example"), 0
+	s.Options.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if dials++; dials > 1 {
+			return nil, errors.New("no more connections")
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+	answers, err = Ask(t.Context(), s)
+	if err == nil || len(answers) != 2 || answers[1].Err == nil || !strings.Contains(err.Error(), "no more connections") {
+		t.Errorf("%+v, %v", answers, err)
 	}
 }
 
@@ -155,24 +197,63 @@ func TestAskedOnce(t *testing.T) {
 // TestDue: by the schedule, and sooner after failures.
 func TestDue(t *testing.T) {
 	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
-	k := &keeper{Asker: &Asker{o: Options{Now: func() time.Time { return now }}}, began: now.Add(-time.Minute)}
 	for name, c := range map[string]struct {
 		schedule collect.Schedule
 		status   Status
 		want     time.Duration // from now
+		refused  int
 	}{
-		"never":                  {collect.Schedule{Every: time.Hour}, Status{}, 0},
-		"well":                   {collect.Schedule{Every: time.Hour}, Status{Asked: now.Add(-20 * time.Minute)}, 40 * time.Minute},
-		"failed once":            {collect.Schedule{Every: time.Hour}, Status{Asked: now, Failures: 1}, time.Minute},
-		"failed often":           {collect.Schedule{Every: 24 * time.Hour}, Status{Asked: now, Failures: 50}, time.Hour},
-		"failed, soon anyway":    {collect.Schedule{Every: 10 * time.Minute}, Status{Asked: now, Failures: 50}, 10 * time.Minute},
-		"at night":               {collect.Schedule{Cron: "0 3 * * *", Zone: time.UTC}, Status{Asked: now.Add(-time.Hour)}, 15 * time.Hour},
-		"at night, and failed":   {collect.Schedule{Cron: "0 3 * * *", Zone: time.UTC}, Status{Asked: now, Failures: 2}, 2 * time.Minute},
-		"the clock was set back": {collect.Schedule{Every: time.Hour}, Status{Asked: now.Add(48 * time.Hour), Failures: 1}, time.Hour},
+		"never":                   {collect.Schedule{Every: time.Hour}, Status{}, 0, 0},
+		"well":                    {collect.Schedule{Every: time.Hour}, Status{Asked: now.Add(-20 * time.Minute)}, 40 * time.Minute, 0},
+		"failed once":             {collect.Schedule{Every: time.Hour}, Status{Asked: now, Failures: 1}, time.Minute, 0},
+		"failed often":            {collect.Schedule{Every: 24 * time.Hour}, Status{Asked: now, Failures: 50}, time.Hour, 0},
+		"failed, soon anyway":     {collect.Schedule{Every: 10 * time.Minute}, Status{Asked: now, Failures: 50}, 10 * time.Minute, 0},
+		"at night":                {collect.Schedule{Cron: "0 3 * * *", Zone: time.UTC}, Status{Asked: now.Add(-time.Hour)}, 15 * time.Hour, 0},
+		"at night, and failed":    {collect.Schedule{Cron: "0 3 * * *", Zone: time.UTC}, Status{Asked: now, Failures: 2}, 2 * time.Minute, 0},
+		"the clock was set back":  {collect.Schedule{Every: time.Hour}, Status{Asked: now.Add(48 * time.Hour), Failures: 1}, time.Hour, 0},
+		"failed before it began":  {collect.Schedule{Every: time.Hour}, Status{Asked: now.Add(-2 * time.Minute), Failures: 9}, 0, 0},
+		"refused twice":           {collect.Schedule{Every: time.Hour}, Status{Asked: now, Failures: 2}, 2 * time.Minute, 2},
+		"refused, and again":      {collect.Schedule{Every: time.Hour}, Status{Asked: now.Add(-2 * time.Minute), Failures: 3}, 24*time.Hour - 2*time.Minute, 3},
+		"refused, well by others": {collect.Schedule{Every: time.Hour}, Status{Asked: now}, time.Hour, 3},
 	} {
-		k.server.Schedule = c.schedule
+		k := &keeper{
+			Asker: &Asker{o: Options{Now: func() time.Time { return now }}}, server: Server{Schedule: c.schedule}, began: now.Add(-time.Minute), refused: c.refused,
+		}
 		if got := k.due(c.status).Sub(now); got != c.want {
 			t.Errorf("%s: in %s, want %s", name, got, c.want)
+		}
+	}
+}
+
+// TestRefused: a login that is refused again and again is tried once a day, as servers lock accounts; any other outcome begins anew.
+func TestRefused(t *testing.T) {
+	db := databases.Open(t, state.Options{Folder: databases.Folder(t)})
+	now := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	k := &keeper{Asker: New(Options{Log: zerolog.Nop(), DB: db, Now: func() time.Time { return now }}), server: Server{Name: "provider", Schedule: collect.Schedule{Every: 15 * time.Minute}}}
+	login := func(code int) error {
+		return fmt.Errorf("asking: %w", &smtpclient.ReplyError{Command: "AUTH", Reply: smtpclient.Reply{Code: code}})
+	}
+	for i, c := range []struct {
+		err  error
+		want time.Duration
+	}{
+		{login(535), time.Minute},
+		{login(535), 2 * time.Minute},
+		{login(454), 4 * time.Minute},
+		{login(535), 8 * time.Minute},
+		{login(535), 15 * time.Minute},
+		{login(535), 24 * time.Hour},
+		{login(535), 24 * time.Hour},
+		{nil, 15 * time.Minute},
+		{login(535), time.Minute},
+	} {
+		s, err := statusOf(t.Context(), db, "provider")
+		if err != nil {
+			t.Fatal(err)
+		}
+		k.tell(t.Context(), s, nil, c.err)
+		if s, err = statusOf(t.Context(), db, "provider"); err != nil || k.due(s).Sub(now) != c.want {
+			t.Errorf("%d: %+v, %v: in %s, want %s", i, s, err, k.due(s).Sub(now), c.want)
 		}
 	}
 }

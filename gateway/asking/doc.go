@@ -7,7 +7,8 @@
 //	a.Close()
 //
 // A server is asked by its schedule, and once by itself after the gateway's first start; one that does not answer, or refuses, is asked
-// again after pauses that grow to an hour, or by its schedule, whichever comes first. Gateways that share a state ask once together:
+// again after pauses that grow to an hour, or by its schedule, whichever comes first, and at once when its settings are others. One that
+// has refused a gateway's login three times in a row is asked by that once a day. Gateways that share a state ask once together:
 // one at a time has a server, by a lease ([folder.Locks]), and the state has when it was asked, and what it said.
 //
 // [Ask] asks at once, with no gateway, for a program that runs when a line comes up.

@@ -2,9 +2,11 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
@@ -49,13 +51,19 @@ func Asked(cfg *config.Config, e config.ETRN) (s asking.Server, err error) {
 		}
 		how.Config.ServerName, _, _ = net.SplitHostPort(e.Host) // the configuration has made it so
 	}
+	var authorities []byte
+	if e.CA != "" {
+		if authorities, err = os.ReadFile(e.CA); err != nil {
+			return s, err
+		}
+	}
 	o := smtpclient.Options{Hello: cfg.Hostname, TLS: how, Timeouts: smtpclient.Within(e.Timeout.Std()), NotHello: true, TempDir: cfg.StateFolder}
 	if e.User != "" {
 		o.Auth = smtpclient.Plain("", e.User, e.Password.Value)
 	}
 	return asking.Server{
 		Name: e.Name, Address: e.Host, Nodes: e.For, Options: o, Schedule: collect.Schedule{Every: e.Every.Std(), Cron: e.Cron, Zone: e.Zone()},
-		Settings: cfg.Hostname + " " + e.Fingerprint(),
+		Settings: fmt.Sprintf("%s %s %x", cfg.Hostname, e.Fingerprint(), sha256.Sum256(authorities)),
 	}, nil
 }
 
