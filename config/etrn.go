@@ -103,6 +103,9 @@ func (d *decoder) etrnNodes(at string, e *ETRN, c *Config) {
 			e.For = append(e.For, s.Domains...)
 		}
 	}
+	if len(e.For) == 0 && !d.failed[join(at, "for")] {
+		d.at(at, "write for: [sakes.example]", "there is nothing to ask for: no store has a domain")
+	}
 	if len(e.For) > mostNodes {
 		d.at(join(at, "for"), "name some of them", "a server is asked for more than %d domains", mostNodes)
 	}
