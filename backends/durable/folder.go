@@ -16,7 +16,7 @@ type Folder struct {
 // round is one sync for all who wait for it.
 type round struct {
 	done chan struct{}
-	err  error // once done is closed
+	err  error // once done is closed; before that, of the sync that was under way when the first one came
 }
 
 // NewFolder returns a folder to sync.
@@ -40,8 +40,25 @@ func (f *Folder) Sync() error {
 	defer func() { <-f.turn }()
 	f.mu.Lock()
 	f.next = nil // who comes from now on may have changed something too late for this one
+	before := mine.err
 	f.mu.Unlock()
-	mine.err = f.sync(f.path)
+	if before == nil {
+		mine.err = f.synced()
+	}
 	close(mine.done)
 	return mine.err
+}
+
+// synced syncs the folder. If that fails it has failed for those, too, who have come meanwhile: their names may be among those that it was to
+// write, and a system tells of a lost write once. Another sync that goes well would say nothing of them.
+func (f *Folder) synced() error {
+	err := f.sync(f.path)
+	if err != nil {
+		f.mu.Lock()
+		if f.next != nil {
+			f.next.err = err
+		}
+		f.mu.Unlock()
+	}
+	return err
 }

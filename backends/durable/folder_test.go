@@ -54,6 +54,37 @@ func TestFolderShares(t *testing.T) {
 	})
 }
 
+// TestFolderFailsForThoseWhoWait: a sync that fails has failed for all who came before its end, and the next one that goes well is no success of
+// theirs. It is of those who come later.
+func TestFolderFailsForThoseWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failed, first := errors.New("the disk has failed"), make(chan struct{})
+		var times atomic.Int64
+		f := NewFolder("folder")
+		f.sync = func(string) error {
+			if times.Add(1) == 1 {
+				<-first
+				return failed
+			}
+			return nil
+		}
+		var all sync.WaitGroup
+		for range 5 {
+			all.Go(func() {
+				if err := f.Sync(); !errors.Is(err, failed) {
+					t.Errorf("one that came before its end: %v", err)
+				}
+			})
+			synctest.Wait()
+		}
+		close(first)
+		all.Wait()
+		if err := f.Sync(); err != nil || times.Load() != 2 {
+			t.Errorf("a later one: %v, after %d syncs", err, times.Load())
+		}
+	})
+}
+
 // TestNewFolder: it is the folder itself that is synced.
 func TestNewFolder(t *testing.T) {
 	if err := NewFolder(t.TempDir()).Sync(); err != nil {
