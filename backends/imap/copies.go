@@ -89,11 +89,13 @@ func (r *record) outlasts() time.Duration {
 
 const (
 	// keptFor is how long it is remembered whom a message was sent whose copy is made, while the store runs: the gateway tries again sooner
-	// what it does not know the end of.
-	keptFor = time.Hour
+	// what it does not know the end of. Between two of its attempts there are four hours by default, and a day at the most (relay.retry).
+	keptFor = 25 * time.Hour
 	// giveUpAfter is how long a copy is tried, a message kept of which nobody knows whether it was sent, and it is remembered who was
 	// sent one that others are still to be sent: it is as long as the gateway tries any message, by default.
 	giveUpAfter = 7 * 24 * time.Hour
+	// triesFor is for how long a process tries what is older than that.
+	triesFor = time.Hour
 
 	messageEnd, recordEnd, partEnd = ".eml", ".sent", ".part"
 )
@@ -275,13 +277,23 @@ func (k *lockedMessage) discard() {
 // remove takes a record away.
 func (c *copies) remove(name string) { _ = os.Remove(c.path(name, recordEnd)) } // it is looked at again
 
-// sentTo are those who were sent a message, as far as it is known here.
-func (c *copies) sentTo(account, key string) []string {
-	r, err := c.read(nameOf(account, key))
+// sentTo are those who were sent a message, as far as it is known here. If the disk does not say it now the message has to wait: they would be
+// sent it again.
+func (c *copies) sentTo(account, key string) ([]string, error) {
+	r, err := c.known(nameOf(account, key))
 	if err != nil || r == nil {
-		return nil
+		return nil, err
 	}
-	return r.Recipients
+	return r.Recipients, nil
+}
+
+// known is read for a message that is to be sent: a damaged record says nothing, and another failure is a temporary one.
+func (c *copies) known(name string) (*record, error) {
+	r, err := c.read(name)
+	if err != nil && !errors.Is(err, errDamaged) {
+		return nil, backends.Fail(backends.Temporary, "what is known of a sent message cannot be read, and it may have been sent already: %w", err)
+	}
+	return r, nil
 }
 
 // names are those of all messages, and of what is known of them.
@@ -315,10 +327,13 @@ func (c *copies) sweep(now time.Time) (without []string, err error) {
 		return nil, err
 	}
 	for _, e := range all {
+		if filepath.Ext(e.Name()) == recordEnd { // most are such
+			continue
+		}
 		name, end := strings.CutSuffix(e.Name(), messageEnd)
 		info, err := e.Info()
 		switch {
-		case err != nil || filepath.Ext(e.Name()) == recordEnd || now.Sub(info.ModTime()) < giveUpAfter:
+		case err != nil || now.Sub(info.ModTime()) < giveUpAfter:
 		case !end:
 			_ = os.Remove(filepath.Join(c.dir, e.Name())) // it is tried again
 		default:

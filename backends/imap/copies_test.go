@@ -141,6 +141,11 @@ func TestGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.look(t.Context())
+	if m := c.queue.known["sent"]; m == nil || m.state != owed { // no process may have run for a week
+		t.Errorf("it is given up before this process has tried it: %+v", m)
+	}
+	c.queue.began = time.Now().Add(-triesFor - time.Minute)
+	s.look(t.Context())
 	left, err := filepath.Glob(c.folder.path("*", ""))
 	if err != nil || len(left) != 2 || filepath.Base(left[0]) != "still.eml" || filepath.Base(left[1]) != "still.sent" {
 		t.Errorf("%v, %v", left, err)

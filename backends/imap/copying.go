@@ -82,10 +82,10 @@ func (c *copying) beside(do func()) bool {
 	return !c.ended
 }
 
-// drain ends the work where another process goes on with it: where a copy needs the credential of who has sent the message, none does. c may
-// be nil.
+// drain ends the work where another process goes on with it: where a copy needs the credential of who has sent the message, or its folder is
+// this process's own, none does. c may be nil.
 func (c *copying) drain() {
-	if c != nil && c.queue.acts {
+	if c != nil && c.queue.acts && c.temporary == nil {
 		c.queue.close()
 		c.stop()
 	}
@@ -126,6 +126,7 @@ func (s *Store) sendAndCopy(ctx context.Context, c backends.Credential, d backen
 	case m.isNew:
 		m.discard()
 	}
+	m.store.copying.queue.ended(m.name)
 	return verdicts, err
 }
 
@@ -143,7 +144,10 @@ type copiedMessage struct {
 // keep has the message on the disk, if it is not there yet, its copy is not made, and there is room.
 func (m *copiedMessage) keep(ctx context.Context, content io.Reader) error {
 	folder, queue, mailbox := m.store.copying.folder, m.store.copying.queue, mailboxOf(m.credential)
-	before, _ := folder.read(m.name) // one that cannot be read says nothing
+	before, err := folder.known(m.name)
+	if err != nil {
+		return err
+	}
 	if m.kept = folder.open(m.name); m.kept != nil {
 		if err := folder.shared.Sync(); err != nil { // who has kept it may not have come so far
 			m.kept.close()
@@ -164,7 +168,7 @@ func (m *copiedMessage) keep(ctx context.Context, content io.Reader) error {
 		queue.leave(m.name)
 		return err
 	}
-	m.kept, m.isNew = kept, before == nil
+	m.kept, m.isNew = kept, before == nil || before.Sent.IsZero() // one without its message is of a process that ended while it kept it
 	return nil
 }
 

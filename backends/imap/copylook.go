@@ -56,7 +56,7 @@ func (s *Store) lookAt(name string, now time.Time) {
 		return
 	}
 	begun := cmp.Or(r.Sent, r.Kept)
-	over := now.Sub(begun) > giveUpAfter
+	over := c.queue.over(begun, now)
 	switch {
 	case !r.Copied.IsZero():
 		if until := c.queue.remembers(r); now.After(until) {
@@ -141,6 +141,14 @@ func (q *copyQueue) seen(name string, now time.Time) (state queuedState, known b
 	}
 	m.look = q.looks
 	return m.state, true
+}
+
+// over says that enough was done for a message of that time: for a week, and by this process for as long as it needs to try. Where none has
+// run for weeks there may have been no attempt at all.
+func (q *copyQueue) over(begun, now time.Time) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return now.Sub(begun) > giveUpAfter && now.Sub(q.began) > triesFor
 }
 
 // endLook forgets the messages that the look has not found: they were another process's to copy.

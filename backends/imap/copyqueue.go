@@ -165,6 +165,9 @@ func (q *copyQueue) refuse(now time.Time) {
 
 // put notes a message. q.mu is held.
 func (q *copyQueue) put(name, key, mailbox string, size int64, since time.Time) *queued {
+	if m := q.known[name]; m != nil && m.box.mailbox == "" && mailbox != "" {
+		q.drop(name) // its record was damaged, and says now whose it is
+	}
 	if m := q.known[name]; m != nil {
 		q.octets += size - m.size
 		m.box.octets += size - m.size
@@ -196,6 +199,9 @@ func (q *copyQueue) owe(name string, r *record, size int64, c *backends.Credenti
 	m := q.put(name, r.Key, r.Mailbox, size, r.Sent)
 	if m.look = q.looks; m.state != owed {
 		m.state, m.ready, m.since = owed, r.Due, r.Sent
+		if most := time.Now().Add(providersCopy); m.ready.After(most) { // the clock has been set back
+			m.ready = most
+		}
 		heap.Push(&m.box.owed, m)
 	}
 	m.box.takes(c)
@@ -222,6 +228,16 @@ func (q *copyQueue) unsure(name string, r *record, size int64) {
 	}
 	if m := q.put(name, r.Key, r.Mailbox, size, r.Kept); m.state != owed {
 		m.state, m.look = unknown, q.looks
+	}
+}
+
+// ended notes that the sending of a message has ended. If nothing has come of it the next look finds out what is to be done for the message,
+// which was sent to others before.
+func (q *copyQueue) ended(name string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if m := q.known[name]; m != nil && m.state == beingSent {
+		q.drop(name)
 	}
 }
 

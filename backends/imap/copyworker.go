@@ -12,8 +12,17 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/fold"
 )
 
-// copyTimeouts is for how many of the store's time-outs one copy may take: a server that takes a message more slowly than that hangs.
-const copyTimeouts = 10
+// copyTimeouts is for how many of the store's time-outs one copy may take, and copySlowest how many octets a second of it may come on at the
+// least beside that: a server that takes a message more slowly hangs.
+const (
+	copyTimeouts = 10
+	copySlowest  = 64 << 10
+)
+
+// copyMay is how long a copy of so many octets may take.
+func copyMay(timeout time.Duration, size int64) time.Duration {
+	return copyTimeouts*timeout + time.Duration(size/copySlowest)*time.Second
+}
 
 // copyNow begins to make the copies that can be made: for one mailbox, or, where that is nil, for as many as may be worked for.
 func (s *Store) copyNow(b *copyBox) {
@@ -109,7 +118,7 @@ func (l *lane) release(healthy bool) {
 // the APPEND that failed.
 func (l *lane) copy(ctx context.Context, k *lockedMessage, r *record) (appending bool, err error) {
 	s := l.store
-	ctx, cancel := context.WithTimeout(ctx, copyTimeouts*time.Duration(s.settings.Timeout))
+	ctx, cancel := context.WithTimeout(ctx, copyMay(time.Duration(s.settings.Timeout), k.size))
 	defer cancel()
 	defer func() {
 		s.paces.answered(l.mailbox, err)

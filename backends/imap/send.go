@@ -84,7 +84,11 @@ func (t *sendSession) Send(ctx context.Context, d backends.Delivery, content io.
 	}
 	account, left := s.loginName(c), d
 	if s.copies(c) && d.Retry {
-		s.sent.Add(account, d.Key, s.copying.folder.sentTo(account, d.Key)...) // by a process before this one
+		before, err := s.copying.folder.sentTo(account, d.Key) // by a process before this one
+		if err != nil {
+			return nil, err
+		}
+		s.sent.Add(account, d.Key, before...)
 	}
 	left.Recipients = backends.To(s.sent.Left(account, d)...)
 	verdicts, err := s.sendTo(ctx, c, t.client, left, content)
