@@ -273,7 +273,7 @@ func (d *delivering) name(ctx context.Context, t *target, m *written) error {
 // confirm makes the name of a copy durable, or takes back what cannot be made so.
 func (d *delivering) confirm(t *target, m *written) {
 	folder := filepath.Join(t.box.dir, "new")
-	if err := d.store.syncs.sync(folder, d.store.disk.SyncDir); err != nil {
+	if err := d.store.syncs.Sync(folder, d.store.disk.SyncDir); err != nil {
 		d.use.recent.set(t.to, d.Key, suspect)
 		d.discard(filepath.Join(folder, m.name))
 		t.failure = storageFailure("syncing the folder of a message", err)

@@ -1,4 +1,4 @@
-package maildir
+package durable
 
 import (
 	"errors"
@@ -9,10 +9,10 @@ import (
 	"testing/synctest"
 )
 
-// Who comes while a folder is synced does not rely on that sync, and shares the next one with the others.
-func TestFolderSyncsAreShared(t *testing.T) {
+// TestFolders: who comes while a folder is synced does not rely on that sync, and shares the next one with the others, or its failure.
+func TestFolders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var syncs folderSyncs
+		var syncs Folders
 		var begun []string
 		var mu sync.Mutex
 		proceed := make(chan error)
@@ -27,7 +27,7 @@ func TestFolderSyncsAreShared(t *testing.T) {
 		start := func(folder string, n int) {
 			for range n {
 				callers.Go(func() {
-					err := syncs.sync(folder, do)
+					err := syncs.Sync(folder, do)
 					mu.Lock()
 					defer mu.Unlock()
 					ends = append(ends, fmt.Sprint(folder, " ", err))
@@ -56,11 +56,13 @@ func TestFolderSyncsAreShared(t *testing.T) {
 		expect("of the first ones", &ends, "a <nil>", "b <nil>")
 		start("a", 2)
 		proceed <- errors.New("the disk is broken")
-		expect("of three together", &ends, "a the disk is broken", "a the disk is broken", "a the disk is broken")
-		expect("for the last two", &begun, "a")
-		proceed <- nil
-		expect("of the last two", &ends, "a <nil>", "a <nil>")
+		const broken = "a the disk is broken"
+		expect("of three together, and of two whose names may have been among what was not written", &ends, broken, broken, broken, broken, broken)
+		expect("for the last two", &begun)
 		callers.Wait()
+		if len(syncs.under) != 0 {
+			t.Errorf("%d folders are remembered behind a failure", len(syncs.under))
+		}
 		start("a", 1)
 		expect("later", &begun, "a")
 		proceed <- nil
