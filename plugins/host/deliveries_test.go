@@ -183,6 +183,26 @@ func TestDeliveriesManyRecipients(t *testing.T) {
 	}
 }
 
+// TestDeliveriesLargeAnswer: verdicts that are too large for gRPC cost their own message, and not those beside it.
+func TestDeliveriesLargeAnswer(t *testing.T) {
+	s, _ := start(t, specOf(t, "store", fakeSettings{}))
+	ctx, cancel := context.WithCancel(t.Context())
+	var slow sync.WaitGroup
+	slow.Go(func() {
+		if err := delivered(ctx, s, "slow@fake.example"); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	within(t, "it is under way", func() bool { return asked(t, s, "slow") == "1" })
+	stream := smallStream(s)
+	kindIs(t, delivered(t.Context(), s, "large-answer@fake.example"), backends.Temporary)
+	if err := delivered(t.Context(), s, "b@x.example"); err != nil || smallStream(s) != stream || stream.ended() {
+		t.Error("the stream of the others has ended:", err)
+	}
+	cancel()
+	slow.Wait()
+}
+
 // TestDeliveriesStall: a message without an answer is given up in time, alone.
 func TestDeliveriesStall(t *testing.T) {
 	spec := specOf(t, "store", fakeSettings{})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/backends/mail/sasl"
+	"github.com/dipylon/dipylon/plugins/proto/wire"
 )
 
 // fakeStore is a backend that does what names tell it to. A message's id is "what:octets", as
@@ -397,6 +398,8 @@ func (f *fakeStore) Deliver(ctx context.Context, d backends.Delivery, content io
 	case "deaf@fake.example": // as long as the process lives
 		f.ask("deaf")
 		select {}
+	case "large-answer@fake.example":
+		return []backends.Verdict{{Recipient: d.Recipients[0].Address, Account: strings.Repeat("x", wire.MessageMost)}}, nil
 	}
 	if want, ok := strings.CutPrefix(d.From, "octets="); ok && want != fmt.Sprint(octets) {
 		return nil, fmt.Errorf("%d octets came, not %s", octets, want)

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/dipylon/dipylon/backends"
 	"github.com/dipylon/dipylon/plugins/proto/convert"
@@ -144,13 +145,26 @@ func (d *deliveries) one(one *inline) (answer *pb.Verdicts) {
 		}
 		content := bytes.NewReader(one.request.GetContent())
 		verdicts, err := d.receiver.Deliver(one.ctx, delivery, content)
-		answer, err = taken(func() error { return atEnd(content) }, verdicts, err)
-		return err
+		if answer, err = taken(func() error { return atEnd(content) }, verdicts, err); err != nil {
+			return err
+		}
+		return sendable(answer)
 	})
 	if err != nil {
 		return failed(err)
 	}
 	return answer
+}
+
+// frameMost is how many octets an answer has around its verdicts at the most.
+const frameMost = 64
+
+// sendable fails where an answer is too large for gRPC, which would end the stream for all.
+func sendable(answer *pb.Verdicts) error {
+	if octets := proto.Size(answer); octets > wire.MessageMost-frameMost {
+		return fmt.Errorf("the backend's verdicts have %d octets, which cannot be sent", octets)
+	}
+	return nil
 }
 
 // atEnd fails unless all of a content has been read.
