@@ -108,7 +108,7 @@ func (s *Store) Health(ctx context.Context) error {
 	return errors.Join(sick, err)
 }
 
-// Login verifies a credential.
+// Login verifies a credential. One that is the gateway's word alone is shown to the next process, once, if the process ends under it.
 func (s *Store) Login(ctx context.Context, credential backends.Credential) (account backends.Account, err error) {
 	m, err := convert.CredentialToProto(credential)
 	if err != nil {
@@ -118,8 +118,18 @@ func (s *Store) Login(ctx context.Context, credential backends.Credential) (acco
 	if paused := s.paused.of(key); paused != nil {
 		return backends.Account{}, paused
 	}
+	if account, err = s.login(ctx, m); errors.Is(err, ErrPluginDied) && credential.Kind == backends.CredentialImpersonation {
+		// The gateway's word is as good at the next process, and whoever gave it a password has done nothing wrong.
+		account, err = s.login(ctx, m)
+	}
+	s.paused.note(key, err)
+	return account, err
+}
+
+// login is a login at the current process.
+func (s *Store) login(ctx context.Context, credential *pb.Credential) (account backends.Account, err error) {
 	err = s.with(ctx, nil, func(ctx context.Context, g *generation) error {
-		answer, err := g.stub.Login(ctx, &pb.LoginRequest{Credential: m})
+		answer, err := g.stub.Login(ctx, &pb.LoginRequest{Credential: credential})
 		if err != nil {
 			return g.failure(ctx, err)
 		}
@@ -128,7 +138,6 @@ func (s *Store) Login(ctx context.Context, credential backends.Credential) (acco
 		}
 		return nil
 	})
-	s.paused.note(key, err)
 	return account, err
 }
 

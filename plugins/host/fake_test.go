@@ -109,6 +109,11 @@ func (f *fakeStore) Login(ctx context.Context, c backends.Credential) (backends.
 	switch {
 	case c.User == "crash":
 		os.Exit(3)
+	case strings.HasPrefix(c.User, "crash:"): // once, which the file of that name says
+		if file, err := os.OpenFile(strings.TrimPrefix(c.User, "crash:"), os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+			_ = file.Close()
+			os.Exit(3)
+		}
 	case c.User == "once" && f.ask("once") > 1:
 		return account, backends.Fail(backends.BadCredentials, "the grant is used up")
 	case c.User == "panic":

@@ -436,3 +436,19 @@ func TestBackpressure(t *testing.T) {
 		t.Errorf("the gateway grew by %d KiB", grown)
 	}
 }
+
+// TestLoginAgain: a login by the gateway's word whose process ends goes to the next one. A credential that may be good once does not.
+func TestLoginAgain(t *testing.T) {
+	s, _ := start(t, specOf(t, "store", fakeSettings{}))
+	for kind, again := range map[backends.CredentialKind]bool{backends.CredentialImpersonation: true, backends.CredentialPassword: false} {
+		c := backends.Credential{Kind: kind, User: "crash:" + filepath.Join(t.TempDir(), "crashed")}
+		account, err := s.Login(t.Context(), c)
+		if again && (err != nil || account.ID != "id-"+c.User) {
+			t.Errorf("the gateway's word: %+v, %v", account, err)
+		}
+		if !again && !errors.Is(err, ErrPluginDied) {
+			t.Errorf("a password: %v", err)
+		}
+		within(t, "the next process is ready", func() bool { _, err := s.Login(t.Context(), userNamed("alice")); return err == nil })
+	}
+}
