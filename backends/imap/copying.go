@@ -19,6 +19,9 @@ const (
 	// providersCopy is how long a server has to put a copy of its own into the Sent folder of a mailbox that another one has sent for: it may
 	// be set to (Exchange Online: MessageCopyForSentAsEnabled), and does so some time after it has taken the message.
 	providersCopy = time.Minute
+	// copyEnds is how long a copy that is under way has when the store ends: nobody knows the end of an APPEND that is broken off. The gateway
+	// gives a process two seconds.
+	copyEnds = time.Second
 )
 
 // copying makes the copies of what is sent. A message is on the disk before it is sent, who were sent it before that is answered, and its copy
@@ -86,8 +89,7 @@ func (c *copying) beside(do func()) bool {
 // this process's own, none does. c may be nil.
 func (c *copying) drain() {
 	if c != nil && c.queue.acts && c.temporary == nil {
-		c.queue.close()
-		c.stop()
+		c.queue.close() // what is under way is made: broken off, the other process might look for it before the server has it, and make another
 	}
 }
 
@@ -97,6 +99,7 @@ func (c *copying) end() {
 		return
 	}
 	c.queue.close()
+	c.queue.idle(copyEnds)
 	c.stop()
 	c.workMu.Lock()
 	c.ended = true

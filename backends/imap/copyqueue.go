@@ -320,7 +320,7 @@ func (q *copyQueue) next(b *copyBox) *queued {
 	defer q.mu.Unlock()
 	now := time.Now()
 	m := b.first()
-	if m == nil || now.Before(m.ready) || now.Before(b.rest.until) || now.Before(q.server.until) {
+	if q.closed || m == nil || now.Before(m.ready) || now.Before(b.rest.until) || now.Before(q.server.until) {
 		return nil
 	}
 	return m
@@ -441,4 +441,23 @@ func (q *copyQueue) close() {
 	defer q.mu.Unlock()
 	q.closed = true
 	q.changed()
+}
+
+// idle waits until nobody works any more, for no longer than that.
+func (q *copyQueue) idle(most time.Duration) {
+	timeout := time.NewTimer(most)
+	defer timeout.Stop()
+	for {
+		q.mu.Lock()
+		workers, changed := q.workers, q.progress
+		q.mu.Unlock()
+		if workers == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout.C:
+			return
+		}
+	}
 }

@@ -294,3 +294,29 @@ func TestPauseByReader(t *testing.T) {
 		t.Errorf("%d connections", n)
 	}
 }
+
+// TestCopyUnderWay: a copy that is under way when another process takes over, or when the store ends, is made once: it has its answer.
+func TestCopyUnderWay(t *testing.T) {
+	t.Parallel()
+	for name, ends := range map[string]func(*imap.Store){"drain": (*imap.Store).Drain, "close": func(s *imap.Store) { _ = s.Close() }} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newSentWorld(t, "", nil)
+			hold := make(chan struct{})
+			w.imap.Set(append(w.provider.IMAP(nil), fakeimap.Rule{Command: "^APPEND ", Hold: hold, Times: 1}, fakeimap.Rule{Command: "^APPEND ", Make: w.append})...)
+			s := w.store(0)
+			w.sendFrom(s, shared, "k", sentMail)
+			w.imap.Until(t, "an APPEND that takes its time", func() bool { return len(w.imap.Heard("APPEND")) > 0 })
+			other := w.store(0)
+			var over sync.WaitGroup
+			over.Go(func() { ends(s) })
+			time.AfterFunc(20*time.Millisecond, func() { close(hold) })
+			over.Wait()
+			harness.Eventually(t, time.Minute, "the copy is made", func() bool { return len(w.left()) == 0 })
+			_ = other.Close()
+			if n := len(w.imap.Heard("APPEND")); n != 1 {
+				t.Errorf("%d APPENDs", n)
+			}
+		})
+	}
+}
