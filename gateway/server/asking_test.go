@@ -3,6 +3,7 @@ package server
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/dipylon/dipylon/config"
@@ -29,5 +30,23 @@ func TestAsked(t *testing.T) {
 	e.CA += ".gone"
 	if _, err := Asked(new(config.Config), e); err == nil {
 		t.Error("a server is asked without its authorities")
+	}
+}
+
+// TestAskerWarnings: who may ask for mail needs somewhere to do it.
+func TestAskerWarnings(t *testing.T) {
+	cfg := &config.Config{Routes: []config.Route{
+		{Name: "internet", Domains: []string{"*"}, To: "mx"},
+		{Name: "office", Domains: []string{"office.example"}, To: "mx", When: "asked", ETRN: &config.Askers{Accounts: []string{"office@sakes.example"}}},
+	}}
+	for protocol, want := range map[string]string{config.ProtocolSubmission: "routes[1].etrn", config.ProtocolSMTP: ""} {
+		cfg.Listeners = []config.Listener{{Protocol: protocol, Address: "127.0.0.1:0"}}
+		var got []string
+		for _, w := range RouteWarnings(cfg) {
+			got = append(got, w.Path)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %v", protocol, RouteWarnings(cfg))
+		}
 	}
 }

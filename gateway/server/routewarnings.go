@@ -13,7 +13,7 @@ import (
 	"github.com/dipylon/dipylon/gateway/route"
 )
 
-// RouteWarnings looks for routes that no mail can take, and for routes that let none out.
+// RouteWarnings looks for routes that no mail can take, for routes that let none out, and for mail that nobody can ask for.
 func RouteWarnings(cfg *config.Config) (all []config.Problem) {
 	ways, err := WaysOf(cfg)
 	if err != nil || len(cfg.Routes) == 0 {
@@ -34,6 +34,22 @@ func RouteWarnings(cfg *config.Config) (all []config.Problem) {
 			Position: cfg.Place("routes"), Path: "routes",
 			Text: "all routes hold or reject: no mail leaves",
 		})
+	}
+	return append(all, askerWarnings(cfg)...)
+}
+
+// askerWarnings looks for routes whose mail nobody can ask for, as nothing listens for that.
+func askerWarnings(cfg *config.Config) (all []config.Problem) {
+	if slices.ContainsFunc(cfg.Listeners, func(l config.Listener) bool { return l.Protocol == config.ProtocolSMTP }) {
+		return nil
+	}
+	for i, r := range cfg.Routes {
+		if path := "routes[" + strconv.Itoa(i) + "].etrn"; r.ETRN.Any() {
+			all = append(all, config.Problem{
+				Position: cfg.Place(path), Path: path,
+				Text: fmt.Sprintf("nobody can ask for the mail of the route %s: there is no listener of the protocol smtp", r.Name),
+			})
+		}
 	}
 	return all
 }
