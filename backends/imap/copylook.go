@@ -21,7 +21,10 @@ func (s *Store) look(ctx context.Context) {
 	}
 	err := c.folder.names(ctx, func(name string) bool {
 		if state, known := c.queue.seen(name, now); known { // most are such, and nothing is to be done for them
-			if _, there := c.folder.isThere(name); there || state != owed {
+			if state != owed {
+				return true
+			}
+			if _, there := c.folder.isThere(name); there {
 				return true
 			}
 			c.queue.leave(name) // another process has made the copy
