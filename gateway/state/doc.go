@@ -47,7 +47,8 @@
 //
 // Behind a connection pooler (PgBouncer, tested with its modes transaction and session) it works with nothing of a session: see pooler.go
 // for what that means. Open finds out by itself, tells it, and refuses what would lose mail or read another schema unseen:
-// synchronous_commit off for the role, and parameters in the URL that a pooler may drop.
+// synchronous_commit off for the role, and parameters in the URL that a pooler may drop. It refuses the mode statement, which has no
+// transactions. Where a pooler comes later, further connections fail until the gateway is started again.
 //
 // # Measured
 //

@@ -30,6 +30,9 @@ func (db *DB) Listen(ctx context.Context, begun func() error, heard func(word st
 		return err
 	}
 	defer hangUp(ctx, conn)
+	if err := refusePooler(ctx, conn); err != nil {
+		return err
+	}
 	var name string
 	if err := conn.QueryRow(ctx, "SELECT "+channel).Scan(&name); err != nil {
 		return err

@@ -50,8 +50,14 @@ func dial(ctx context.Context, o Options) (*link, error) {
 		if err == nil {
 			break
 		}
-		if said, is := errors.AsType[*pgconn.PgError](err); is && strings.Contains(said.Message, "unsupported startup parameter") {
+		switch said, is := errors.AsType[*pgconn.PgError](err); {
+		case is && strings.Contains(said.Message, "unsupported startup parameter"):
 			return nil, l.unusable("refuses a parameter of the URL ("+said.Message+")", l.askedFor())
+		case is && strings.Contains(said.Message, "statement pooling mode"):
+			return nil, &Unusable{
+				What: "the connection pooler in front of " + l.name + " has no transactions (" + said.Message + ")",
+				Do:   "have it in transaction mode (pool_mode = transaction in PgBouncer), or connect to PostgreSQL itself",
+			}
 		}
 		select {
 		case <-time.After(200 * time.Millisecond):
@@ -65,20 +71,22 @@ func dial(ctx context.Context, o Options) (*link, error) {
 	return l, nil
 }
 
-// look finds out whether a pooler is between: then what the other end calls this connection's process, so that it can be asked to
-// cancel, is not the process that answers. PostgreSQL's documentation, 55.2.1 (BackendKeyData).
+// look finds out whether a pooler is between, and whether it has transactions.
 func (l *link) look(ctx context.Context) error {
 	conn, err := pgx.ConnectConfig(ctx, l.config)
 	if err != nil {
 		return err
 	}
 	defer hangUp(ctx, conn)
-	var process uint32
-	if err := conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&process); err != nil {
+	if l.pooled, err = isPooled(ctx, conn); err != nil || !l.pooled {
 		return err
 	}
-	if l.pooled = process != conn.PgConn().PID(); !l.pooled {
-		return nil
+	tx, err := conn.Begin(ctx)
+	if err == nil {
+		err = tx.Rollback(ctx)
+	}
+	if err != nil {
+		return err
 	}
 	if l.config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
 		l.config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
@@ -86,6 +94,27 @@ func (l *link) look(ctx context.Context) error {
 	// What others listen to on the same connections would be kept until somebody asks for it.
 	l.config.OnNotification = func(*pgconn.PgConn, *pgconn.Notification) {}
 	return nil
+}
+
+// isPooled says whether a pooler is between: then what the other end calls this connection's process, so that it can be asked to
+// cancel, is not the process that answers. PostgreSQL's documentation, 55.2.1 (BackendKeyData).
+func isPooled(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	var process uint32
+	err := conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&process)
+	return process != conn.PgConn().PID(), err
+}
+
+// errPoolerCame is what a connection fails with where a pooler has been put in front of the database since it was opened.
+var errPoolerCame = errors.New("a connection pooler is in front of the database, and was not when the gateway has started: start the gateway again")
+
+// refusePooler refuses a connection that is to be told something for its session alone. What one pool's sessions are told, that commits need
+// not be synced, the pooler would give to those who have to sync (I1).
+func refusePooler(ctx context.Context, conn *pgx.Conn) error {
+	pooled, err := isPooled(ctx, conn)
+	if err == nil && pooled {
+		err = errPoolerCame
+	}
+	return err
 }
 
 // askedFor are the URL's parameters that a pooler does not pass on, or gives to everybody.

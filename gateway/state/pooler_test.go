@@ -131,6 +131,34 @@ func needsSession(t *testing.T, db *DB) {
 	}
 }
 
+// TestPoolerComesLater: where a pooler is put in front of the database while a gateway is at work, its further connections fail, and say what
+// to do: none of the pooler's is told that commits need not be synced.
+func TestPoolerComesLater(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, _ *peers.PgBouncer, direct, pooled string) {
+		clean := atOnce(t, pooled, ofSession)
+		db := open(t, Options{Log: zerolog.Nop(), URL: direct})
+		behind, err := parseURL(pooled)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*db.config = *behind // which is where the name leads now
+		late := (&link{config: behind}).connect(1, "off")
+		defer late.Close()
+		for what, err := range map[string]error{
+			"a connection": late.PingContext(t.Context()),
+			"Listen":       db.Listen(t.Context(), func() error { return errors.New("it listens") }, func(string) {}),
+		} {
+			if !errors.Is(err, errPoolerCame) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		if after := atOnce(t, pooled, ofSession); fmt.Sprint(after) != fmt.Sprint(clean) {
+			t.Errorf("the connections have %q, and had %q before", after, clean)
+		}
+	})
+}
+
 // TestPoolerRefused: what a gateway would tell its sessions, and a pooler would drop or give to others, has to be set for the role.
 func TestPoolerRefused(t *testing.T) {
 	t.Parallel()
@@ -152,6 +180,7 @@ func TestPoolerRefused(t *testing.T) {
 	}
 	refused(plain+"&search_path=other", "refuses a parameter of the URL (unsupported startup parameter: search_path): take search_path out of it and set it for the role")
 	refused(ignoring+"&search_path=other", "may drop parameters of the URL: take search_path out of it and set it for the role")
+	refused(peers.StartPgBouncer(t, server, "statement").Before(t, direct), "has no transactions (transaction blocks not allowed in statement pooling mode): have it in transaction mode")
 	name := direct[strings.LastIndex(direct, "/")+1 : strings.Index(direct, "?")]
 	if _, err := open(t, Options{Log: zerolog.Nop(), URL: server.Database(t)}).pool.ExecContext(t.Context(), "ALTER DATABASE "+name+" SET synchronous_commit = off"); err != nil {
 		t.Fatal(err)

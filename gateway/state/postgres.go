@@ -92,9 +92,15 @@ func (l *link) connect(most int, synchronous string) *sql.DB {
 		if l.pooled {
 			return nil
 		}
-		_, err := conn.Exec(ctx, setting, synchronous)
+		err := refusePooler(ctx, conn)
+		if err == nil {
+			_, err = conn.Exec(ctx, setting, synchronous)
+		}
 		if err == nil {
 			_, err = conn.Exec(ctx, endIdle)
+		}
+		if err != nil {
+			hangUp(ctx, conn) // nobody else does
 		}
 		return err
 	}), stdlib.OptionResetSession(func(_ context.Context, conn *pgx.Conn) error {
