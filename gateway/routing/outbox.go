@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -87,12 +86,22 @@ func (b *Outbox) Take(ctx context.Context, store *stores.Store, m backends.Outgo
 		refusal = d.complete(taken.message, m)
 	}
 	t.options = smtp.MailOptions{Size: d.envelope.Size}
-	t.elsewhere = b.o.Policies.Of(store.Name, backends.Account{ID: m.Submitter.Account, Address: cmp.Or(m.Submitter.Address, m.From)}).Elsewhere
+	t.elsewhere = b.o.Policies.Of(store.Name, d.writer(m)).Elsewhere
 	refused, err := d.recipients(ctx, t, m.Recipients, refusal)
 	if err != nil {
 		return Handover{}, err
 	}
 	return d.takeOver(ctx, m, refused)
+}
+
+// writer is the account that has written a message, for its policy: the one that the store names, and else, or where the policies do not
+// have that one by its id, the one with the sender's address in the form that the configuration has it in.
+func (d *delivery) writer(m backends.Outgoing) backends.Account {
+	writer := backends.Account{ID: m.Submitter.Account, Address: m.Submitter.Address}
+	if writer.Address == "" {
+		writer.Addresses = []string{d.envelope.From}
+	}
+	return writer
 }
 
 // outgoing is a message that was read from a store.

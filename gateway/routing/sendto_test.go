@@ -71,19 +71,22 @@ func TestSendToFromTheOutbox(t *testing.T) {
 // say which account that is.
 func TestSendToByAccount(t *testing.T) {
 	for name, c := range map[string]struct {
-		from, account string
-		refused       bool
+		from, account, address string
+		refused                bool
 	}{
-		"by the account":                   {"alice@sakes.example", "bob@sakes.example", true},
-		"by the account, without a sender": {"", "bob@sakes.example", true},
-		"by the sender":                    {"bob@sakes.example", "", true},
-		"another account":                  {"bob@sakes.example", "alice@sakes.example", false},
+		"by the account":                   {"alice@sakes.example", "bob@sakes.example", "bob@sakes.example", true},
+		"by the account, without a sender": {"", "bob@sakes.example", "bob@sakes.example", true},
+		"by the account's id":              {"alice@sakes.example", "17", "", true},
+		"by the sender":                    {"bob@sakes.example", "", "", true},
+		"by the sender in another form":    {`"Bob"@SAKES.example`, "", "", true},
+		"by the sender beside an id":       {"bob@sakes.example", "18", "", true},
+		"another account":                  {"bob@sakes.example", "alice@sakes.example", "alice@sakes.example", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := newQueued(t)
 			q.options.Policies = bobStaysHere(t)
 			m := outgoing("1", "zoe@far.example")
-			m.From, m.Submitter = c.from, backends.Submitter{Account: c.account, Address: c.account}
+			m.From, m.Submitter = c.from, backends.Submitter{Account: c.account, Address: c.address}
 			if got := failed(q.mustTakeOver(m, letter)); (len(got) > 0) != c.refused {
 				t.Errorf("failed are %v", got)
 			}
@@ -98,7 +101,7 @@ func bobStaysHere(t *testing.T) *policy.Current {
   - name: sakes
     plugin: maildir
     domains: [sakes.example]
-    mailboxes: [{address: bob@sakes.example, policy: {send_to: []}}]
+    mailboxes: [{address: bob@sakes.example, policy: {send_to: []}}, {address: "17", policy: {send_to: []}}, {address: alice@sakes.example}]
 `), config.Options{Builtins: []string{"maildir"}})
 	if err != nil {
 		t.Fatal(err)
