@@ -73,7 +73,7 @@ func (m *Memory) fits(in *remembered, value []byte) bool {
 	for _, e := range m.entries {
 		all += len(e.value)
 	}
-	return all <= OctetsMost
+	return all <= Room(len(in.value))
 }
 
 // forget makes room: what has expired goes. The lock is held.

@@ -26,7 +26,7 @@ const (
 	NameMost    = 100             // octets of a name
 	ValueMost   = 64 << 10        // octets of a value
 	EntriesMost = 8192            // entries of one store
-	OctetsMost  = 16 << 20        // octets of the values of one store
+	OctetsMost  = 16 << 20        // octets of the values of one store; those that are there may grow by ValueMost beyond it
 	LeaseMost   = 5 * time.Minute // for how long a lease may be asked for
 )
 
@@ -89,6 +89,15 @@ var (
 	errLife  = errors.New("a lease in the vault lasts up to 5 minutes")
 	errKeep  = errors.New("a time to keep a value in the vault is not negative")
 )
+
+// Room is how many octets the values of one store may have once one of them has been put in the place of another, of so many octets. One
+// that is there has some room in any case: the next refresh token may be a little longer, and the one before it is void.
+func Room(before int) int {
+	if before > 0 {
+		return OctetsMost + ValueMost
+	}
+	return OctetsMost
+}
 
 // CheckName says what is wrong with a name.
 func CheckName(name string) error {

@@ -77,14 +77,19 @@ func forgetLogin(ctx context.Context, cfg *config.Config, v *vault.Vault, kind, 
 	if filepath.Base(name) != name || name == ".." || name == "." { // it becomes part of a path
 		return "", withCode(exitUsage, fmt.Errorf("%q is no name of a store, a route or an account", name))
 	}
-	keepers, err := v.Keepers(ctx)
-	if err != nil {
-		return "", stateError(err)
+	var all []forgotten
+	for _, f := range loginsOf(cfg, name) {
+		if kind != "" && f.kind != kind {
+			continue
+		}
+		kept, err := v.Keeps(ctx, f.owner)
+		if err != nil {
+			return "", stateError(err)
+		}
+		if kept || slices.ContainsFunc(f.files, func(file string) bool { _, err := os.Stat(file); return err == nil }) {
+			all = append(all, f)
+		}
 	}
-	all := slices.DeleteFunc(loginsOf(cfg, name), func(f forgotten) bool {
-		left := slices.ContainsFunc(f.files, func(file string) bool { _, err := os.Stat(file); return err == nil })
-		return kind != "" && f.kind != kind || !left && !slices.Contains(keepers, f.owner)
-	})
 	switch {
 	case len(all) == 0 && kind != "":
 		return "", fmt.Errorf("the state keeps no login of a %s %q", kind, name)

@@ -189,7 +189,7 @@ func (p *Part) fits(tx *state.Tx, name string, before, octets int) error {
 	if octets <= before {
 		return nil
 	}
-	return p.within(tx, int64(vault.OctetsMost-octets+before), "SELECT coalesce(sum(length(value)), 0) FROM vault WHERE owner = $1", "octets", name)
+	return p.within(tx, int64(vault.Room(before)-octets+before), "SELECT coalesce(sum(length(value)), 0) FROM vault WHERE owner = $1", "octets", name)
 }
 
 // within says whether what a query counts of the owner's is no more than there may be. Where it is more, what has expired goes first,
@@ -304,6 +304,17 @@ func (v *Vault) Keepers(ctx context.Context) (owners []string, err error) {
 		}, "SELECT DISTINCT owner FROM vault WHERE expires = 0 ORDER BY owner LIMIT $1", keepersMost)
 	})
 	return owners, err
+}
+
+// Keeps says whether an owner is one of the keepers, however many there are.
+func (v *Vault) Keeps(ctx context.Context, owner string) (is bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, answerMost)
+	defer cancel()
+	err = v.db.Read(ctx, func(tx *state.Tx) (err error) {
+		is, err = tx.One([]any{new(int64)}, "SELECT 1 FROM vault WHERE owner = $1 AND expires = 0 LIMIT 1", owner)
+		return err
+	})
+	return is, err
 }
 
 // Forget removes all that an owner has. What is put by who has read it before is not stored any more.

@@ -5,6 +5,7 @@ package vault_test
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -293,6 +294,45 @@ func TestForget(t *testing.T) {
 	})
 }
 
+// TestKeeps: one of very many keepers is found, though not all of them are named.
+func TestKeeps(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		db := databases.Open(t, o)
+		v, owner := vault.New(db), vault.Collect("z")
+		put(t, v.Of(owner), "token", contract.Change{Value: []byte("x"), Keep: time.Hour})
+		keeps := func() bool {
+			t.Helper()
+			is, err := v.Keeps(t.Context(), owner)
+			if err != nil {
+				t.Error(err)
+			}
+			return is
+		}
+		if keeps() {
+			t.Error("a token that goes by itself is taken for a login")
+		}
+		put(t, v.Of(owner), "login", contract.Change{Value: []byte("x")})
+		if err := db.Write(t.Context(), func(tx *state.Tx) error {
+			for i := range 1000 {
+				_, err := tx.Exec("INSERT INTO vault (owner, name, value, version, changed, expires, holder, until) VALUES ($1, 'login', $2, 1, 0, 0, '', 0)",
+					vault.Collect(fmt.Sprint("a", i)), []byte("x"))
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if owners, err := v.Keepers(t.Context()); err != nil || len(owners) != 1000 || slices.Contains(owners, owner) {
+			t.Fatalf("%d keep something, %v", len(owners), err)
+		}
+		if !keeps() {
+			t.Error("a login that is not named is not found")
+		}
+	})
+}
+
 // TestBounds: what is too much, or no name, is refused, and says so.
 func TestBounds(t *testing.T) {
 	each(t, func(t *testing.T, node func() contract.Vault) {
@@ -378,6 +418,42 @@ func TestLarge(t *testing.T) {
 		e = get(t, v, "n1")
 		if !put(t, v, "n1", contract.Change{Value: value[1:], Version: e.Version}) || !put(t, v, "more", contract.Change{Value: []byte("x")}) {
 			t.Error("what was made smaller makes no room")
+		}
+	})
+}
+
+// TestGrows: what is there may grow although the owner has no room, as the next refresh token may be longer; all together by no more
+// than one value has.
+func TestGrows(t *testing.T) {
+	each(t, func(t *testing.T, node func() contract.Vault) {
+		v, value := node(), make([]byte, contract.ValueMost)
+		has := func(name string, octets int) (stored bool) {
+			t.Helper()
+			stored, err := v.Put(t.Context(), name, contract.Change{Value: value[:octets], Version: get(t, v, name).Version})
+			return stored && err == nil
+		}
+		for i := range contract.OctetsMost/contract.ValueMost - 1 {
+			if !has(fmt.Sprintf("n%d", i), contract.ValueMost) {
+				t.Fatal("a value is not stored")
+			}
+		}
+		if !has("login", 1) || !has("other", contract.ValueMost-1) || has("more", 1) {
+			t.Error("it is not full")
+		}
+		if !has("login", contract.ValueMost) {
+			t.Error("a login that has become longer is lost")
+		}
+		if has("more", 1) {
+			t.Error("there is room for one more")
+		}
+		if !has("n1", 1) || !has("n2", 1) || !has("n1", contract.ValueMost) || !has("n2", contract.ValueMost) {
+			t.Error("what was made smaller makes no room")
+		}
+		if !has("n1", 1) || !has("n2", 1) || !has("more", contract.ValueMost-1) || !has("n1", contract.ValueMost) {
+			t.Error("what is there does not grow")
+		}
+		if has("n2", contract.ValueMost) {
+			t.Error("what is there grows beyond the bound")
 		}
 	})
 }
