@@ -145,6 +145,7 @@ func TestRename(t *testing.T) {
 		if err != nil || len(all) != 1 || all[0].Hash != hash || all[0].Device != "plotter" || all[0].Label != "device plotter" {
 			t.Errorf("its password: %+v, %v", all, err)
 		}
+		b.mustAdd(t, printer("scanner", "10.0.0.2/32")) // the old name is another one's now
 		if err := session.Over(t.Context()); err != nil || session.Name != "plotter" {
 			t.Errorf("an open session of %s: %v", session.Name, err)
 		}

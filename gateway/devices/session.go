@@ -46,11 +46,11 @@ func (s *Session) Over(ctx context.Context) error {
 		return nil //nolint:nilerr // see above
 	}
 	d := t.byName[s.Name]
-	if d == nil {
+	if d == nil || !d.Created.Equal(s.Created) { // another one may have got the name since
 		d = t.renamed(s.Device)
 	}
 	switch {
-	case d == nil || d.Created != s.Created:
+	case d == nil:
 		return fmt.Errorf("the device %s was removed", s.Name)
 	case d.Disabled:
 		return fmt.Errorf("the device %s is switched off", s.Name)
