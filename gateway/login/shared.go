@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -62,9 +63,11 @@ type throttleTable interface {
 	// tell adds counts: a success clears what was counted before it, otherwise they add up, after
 	// they have decayed.
 	tell(ctx context.Context, counts map[string]count, halfLife time.Duration) error
-	// learn gives the counters that were changed after a time, or at it and have a greater key: the earliest first, at most
-	// so many.
-	learn(ctx context.Context, since int64, key string, most int, row func(row throttleRow)) error
+	// clock is the database's time, in microseconds.
+	clock(ctx context.Context) (int64, error)
+	// learn gives the counters that were changed after a time, or at it and have a greater key, until another time: the earliest
+	// first, at most so many.
+	learn(ctx context.Context, since int64, key string, until int64, most int, row func(row throttleRow)) error
 	// sweep removes counters that nobody has changed for long.
 	sweep(ctx context.Context, most int) (int64, error)
 	// reset takes back the failures of some keys, or of all where there are none.
@@ -225,11 +228,15 @@ func (s *SharedThrottle) putBack(counts map[string]count) {
 // learn takes what has changed in the database. There is no bound on how many counters these are: the
 // time asked about begins before what is known, and a bound could be used up by what is.
 func (s *SharedThrottle) learn(ctx context.Context) error {
+	until, err := s.asOf(ctx)
+	if err != nil {
+		return err
+	}
 	since, last := s.since-lateMost.Microseconds(), ""
 	for rows := rowsMost; rows >= rowsMost; {
 		rows = 0
 		err := s.step(ctx, func(ctx context.Context) error {
-			return s.db.learn(ctx, since, last, rowsMost, func(row throttleRow) {
+			return s.db.learn(ctx, since, last, until, rowsMost, func(row throttleRow) {
 				s.merge(row.key, row.failures, row.known, time.Duration(row.now-row.changed)*time.Microsecond)
 				s.since = max(s.since, row.changed)
 				since, last, rows = row.changed, row.key, rows+1
@@ -240,6 +247,23 @@ func (s *SharedThrottle) learn(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// asOf is until when counters are learnt: until now, but for the first time, when nothing is known. Where the database's clock was set
+// back, what changes from then on is earlier than what is known, and all nodes would count alone until that time comes again: it is known
+// until now only. Rows of a time that is yet to come are known already.
+func (s *SharedThrottle) asOf(ctx context.Context) (until int64, err error) {
+	if s.since == 0 {
+		return math.MaxInt64, nil
+	}
+	err = s.step(ctx, func(ctx context.Context) error {
+		until, err = s.db.clock(ctx)
+		return err
+	})
+	if err == nil {
+		s.since = min(s.since, until)
+	}
+	return until, err
 }
 
 // merge takes a counter that was right some time ago: the sum of all nodes, but for what this one

@@ -304,11 +304,49 @@ func (p *partsTable) tell(ctx context.Context, counts map[string]count, _ time.D
 	return nil
 }
 
-func (p *partsTable) learn(_ context.Context, _ int64, _ string, most int, _ func(throttleRow)) error {
+func (p *partsTable) learn(_ context.Context, _ int64, _ string, _ int64, most int, _ func(throttleRow)) error {
 	if most > rowsMost {
 		p.t.Errorf("%d counters are asked for at once", most)
 	}
 	return nil
+}
+
+// TestClockIsSetBack: when the clock of the database is set back, nodes go on learning what others count, and a count whose time is yet to
+// come grows by what is added to it, and no more.
+func TestClockIsSetBack(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		db := databases.Open(t, o)
+		table := tableOf(db)
+		tell := func(key string) {
+			t.Helper()
+			if err := table.tell(t.Context(), map[string]count{key: {failures: 1}}, time.Second); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before, after := accountKey("before@a"), accountKey("after@a")
+		tell(before)
+		if err := db.Write(t.Context(), func(tx *state.Tx) error { // as if it were five hours later then
+			_, err := tx.Exec("UPDATE login_failures SET changed = changed + $1", (5 * time.Hour).Microseconds())
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		s := share(zerolog.Nop(), table, NewMemoryThrottle(ThrottleLimits{}), time.Hour)
+		defer s.Close()
+		if known, _ := s.counted(before); known < 0.5 {
+			t.Errorf("what was counted is %f at the start", known)
+		}
+		tell(after)
+		s.exchange()
+		if known, _ := s.counted(after); known < 0.5 {
+			t.Errorf("what another node counts is %f", known)
+		}
+		tell(before)
+		s.exchange()
+		if known, _ := s.counted(before); known < 1 || known > 2 {
+			t.Errorf("two failures are %f", known)
+		}
+	})
 }
 
 // TestTellsInParts: a slow database gets on with what it is told, and is told nothing twice.

@@ -18,11 +18,12 @@ type postgresThrottle struct{ db *sql.DB }
 // microseconds is the database's clock.
 const microseconds = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
+// tellCounts lets a count decay before it adds to it. One whose time is yet to come, as the clock was set back, does not.
 const tellCounts = `INSERT INTO login_failures AS f (key, failures, familiar, changed)
 SELECT key, failures, familiar, ` + microseconds + ` FROM unnest($1::text[], $2::float8[], $3::bool[]) AS d (key, failures, familiar)
 ON CONFLICT (key) DO UPDATE SET
 	failures = excluded.failures + CASE WHEN excluded.familiar THEN 0
-		ELSE f.failures * power(2, GREATEST((f.changed - excluded.changed) / $4::float8, -60)) END,
+		ELSE f.failures * power(2, LEAST(GREATEST((f.changed - excluded.changed) / $4::float8, -60), 0)) END,
 	familiar = f.familiar OR excluded.familiar, changed = excluded.changed`
 
 func (p postgresThrottle) tell(ctx context.Context, counts map[string]count, halfLife time.Duration) error {
@@ -35,9 +36,14 @@ func (p postgresThrottle) tell(ctx context.Context, counts map[string]count, hal
 	return err
 }
 
-func (p postgresThrottle) learn(ctx context.Context, since int64, key string, most int, row func(throttleRow)) error {
+func (p postgresThrottle) clock(ctx context.Context) (now int64, err error) {
+	err = p.db.QueryRowContext(ctx, "SELECT "+microseconds).Scan(&now)
+	return now, err
+}
+
+func (p postgresThrottle) learn(ctx context.Context, since int64, key string, until int64, most int, row func(throttleRow)) error {
 	rows, err := p.db.QueryContext(ctx, `SELECT key, failures, familiar, changed, `+microseconds+` FROM login_failures
-WHERE (changed, key) > ($1, $2) ORDER BY changed, key LIMIT $3`, since, key, most)
+WHERE (changed, key) > ($1, $2) AND changed <= $3 ORDER BY changed, key LIMIT $4`, since, key, until, most)
 	if err != nil {
 		return err
 	}
@@ -99,7 +105,9 @@ ON CONFLICT (key) DO UPDATE SET failures = excluded.failures, familiar = exclude
 	})
 }
 
-func (s sqliteThrottle) learn(ctx context.Context, since int64, key string, most int, row func(throttleRow)) error {
+func (s sqliteThrottle) clock(context.Context) (int64, error) { return time.Now().UnixMicro(), nil }
+
+func (s sqliteThrottle) learn(ctx context.Context, since int64, key string, until int64, most int, row func(throttleRow)) error {
 	return s.db.Read(ctx, func(tx *state.Tx) error {
 		now := time.Now().UnixMicro()
 		return tx.Query(func(scan func(...any) error) error {
@@ -109,7 +117,7 @@ func (s sqliteThrottle) learn(ctx context.Context, since int64, key string, most
 			}
 			row(r)
 			return nil
-		}, "SELECT key, failures, familiar, changed FROM login_failures WHERE (changed, key) > ($1, $2) ORDER BY changed, key LIMIT $3", since, key, most)
+		}, "SELECT key, failures, familiar, changed FROM login_failures WHERE (changed, key) > ($1, $2) AND changed <= $3 ORDER BY changed, key LIMIT $4", since, key, until, most)
 	})
 }
 
@@ -157,7 +165,7 @@ type Count struct {
 // Counts gives what the state has of failed logins, the newest first.
 func Counts(ctx context.Context, db *state.DB, limits ThrottleLimits) (all []Count, err error) {
 	limits = limits.withDefaults()
-	err = tableOf(db).learn(ctx, 0, "", math.MaxInt32, func(r throttleRow) {
+	err = tableOf(db).learn(ctx, 0, "", math.MaxInt64, math.MaxInt32, func(r throttleRow) {
 		c := countOf(r.key)
 		c.Known, c.Changed = r.known, time.UnixMicro(r.changed)
 		c.Failures = decayed(r.failures, time.Duration(r.now-r.changed)*time.Microsecond, limits.HalfLife)
