@@ -174,6 +174,9 @@ func (l *leases) tick(ctx context.Context) error {
 		return err
 	}
 	l.compare(others)
+	if err := l.reconcile(ctx); err != nil {
+		return err
+	}
 	share := (shards + nodes - 1) / nodes
 	mine := l.mine()
 	switch {
@@ -186,6 +189,37 @@ ORDER BY shard LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING shard, epoch`, l.node,
 		return l.giveBack(ctx, len(mine)-share)
 	}
 	l.stuck = 0
+	return nil
+}
+
+// reconcile forgets shards that are not this node's by the database, under the epoch that it knows: a standby that has become the server
+// without the last commits, or a backup that was restored, says that they are another node's, which may be long gone. Nobody would
+// take them as long as this node believes that it has them.
+func (l *leases) reconcile(ctx context.Context) error {
+	rows, err := l.spool.db.Query(ctx, "SELECT shard, epoch FROM spool_shards WHERE node = $1", l.node)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	held := make(map[int64]int64)
+	for rows.Next() {
+		var shard, epoch int64
+		if err := rows.Scan(&shard, &epoch); err != nil {
+			return err
+		}
+		held[shard] = epoch
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, shard := range l.mine() {
+		if l.epochs[shard].Load() == held[shard] {
+			continue
+		}
+		l.spool.o.Log.Warn().Int64("shard", shard).Msg("the database does not know that a part of the mail in transit is this gateway's, as after a fail-over that has lost what was committed last")
+		l.epochs[shard].Store(0)
+		l.spool.schedule.lost(shard)
+	}
 	return nil
 }
 

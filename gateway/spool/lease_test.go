@@ -160,6 +160,31 @@ func held(t *testing.T, s *Spool) (all []int64) {
 	return all
 }
 
+// TestFailOver: where the database server has lost the last commits, as a standby may, a node does not go on believing that it has a shard
+// that the server says is one's that is gone: it takes it anew, and its mail goes on.
+func TestFailOver(t *testing.T) {
+	t.Parallel()
+	var log strings.Builder
+	a := start(t, shared(t), slow, logged(&log))
+	before := a.leases.mine()
+	succeed(t, a.db.Write(t.Context(), func(tx *state.Tx) error {
+		_, err := tx.Exec("UPDATE spool_shards SET node = 'gone', epoch = epoch - 1 WHERE shard = 5")
+		return err
+	}))
+	tick(t, a)
+	if mine := a.leases.mine(); !slices.Equal(mine, before) || !slices.Equal(held(t, a), before) || len(before) != shards {
+		t.Errorf("it has %v, by the database %v, and had %v", mine, held(t, a), before)
+	}
+	if n := strings.Count(log.String(), "the database does not know"); n != 1 {
+		t.Errorf("it is told %d times: %s", n, &log)
+	}
+	succeed(t, a.db.Write(t.Context(), func(tx *state.Tx) error { return a.leases.verify(tx, 5, a.leases.epochs[5].Load()) }))
+	tick(t, a)
+	if n := strings.Count(log.String(), "the database does not know"); n != 1 {
+		t.Errorf("it is told %d times afterwards: %s", n, &log)
+	}
+}
+
 // TestServersTimeIsSteady: what is known of the server's clock is changed by as much as an answer says that it is wrong.
 func TestServersTimeIsSteady(t *testing.T) {
 	first := time.UnixMicro(1_800_000_000_000_000)
