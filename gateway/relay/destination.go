@@ -184,7 +184,7 @@ const (
 	claimMost = 64 // messages at once
 	sweepMost = 256
 	// sweepFirst is how long after its first failure the mail of a destination is looked through for what has waited
-	// too long, and sweepAgain how long after that at the latest.
+	// too long, and sweepAgain how long after that at the latest: sooner, if senders are told of a delay sooner.
 	sweepFirst = time.Hour
 	sweepAgain = 4 * time.Hour
 )
@@ -338,7 +338,7 @@ func (d *destination) die(v verdict, all []Claimed) {
 		v = delayed("4.4.2", v.cause) // what was not tried has not failed
 	}
 	all, d.backlog = append(all, d.backlog...), nil
-	p := putOff{d: d, v: v, until: until, sweep: sweep, next: now.Add(sweepAgain), now: now}
+	p := putOff{d: d, v: v, until: until, sweep: sweep, next: now.Add(min(sweepAgain, d.r.Schedules.Normal.Delay)), now: now}
 	if len(all) == 0 {
 		all = p.more()
 	}

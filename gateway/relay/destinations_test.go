@@ -187,6 +187,36 @@ func TestDeadForTooLong(t *testing.T) {
 	w.is(t, "k0", "a@dead.example failed 4.4.7")
 }
 
+// TestDelayBeforeAnHour: a sender who is to be told of a delay after minutes is told at the first attempt after that, though mail that
+// has come since is what the destination is tried with.
+func TestDelayBeforeAnHour(t *testing.T) {
+	w := newWorld(t, many)
+	w.relay.Schedules.Normal = relay.Schedule{Retries: []time.Duration{time.Minute, 20 * time.Minute}, Delay: 10 * time.Minute}
+	add := func(name string) {
+		m := letter(name, "a@dead.example")
+		m.Received = w.clock.Now()
+		w.add(m, text)
+	}
+	add("old")
+	w.run(t)
+	w.rest(t)
+	w.advance(time.Minute)
+	w.rest(t)
+	w.advance(14 * time.Minute)
+	for n := range 9 {
+		add(fmt.Sprint("young", n))
+	}
+	w.rest(t)
+	if n := count(w, "Action: delayed"); n != 0 {
+		t.Errorf("%d senders were told of a delay before there was an attempt", n)
+	}
+	w.advance(6 * time.Minute)
+	w.rest(t)
+	if n := count(w, "Action: delayed"); n != 1 {
+		t.Errorf("%d senders were told of a delay, and one had to be", n)
+	}
+}
+
 func count(w *world, words string) (n int) {
 	w.queue.mu.Lock()
 	defer w.queue.mu.Unlock()

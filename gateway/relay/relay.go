@@ -94,6 +94,7 @@ type Relay struct {
 func (r *Relay) setDefaults() {
 	r.Limits = r.Limits.or(defaultLimits)
 	r.Schedules.setDefaults()
+	r.backoffs.sweepFirst = min(sweepFirst, r.Schedules.Normal.Delay)
 	r.Connections, r.Destinations = cmp.Or(r.Connections, 200), cmp.Or(r.Destinations, 1000)
 	r.RaceDelay = cmp.Or(r.RaceDelay, 250*time.Millisecond)
 	if r.Now == nil {
@@ -224,6 +225,8 @@ const ratesMost = 10_000
 type backoffs struct {
 	mu   sync.Mutex
 	down map[string]backoff
+	// sweepFirst is how long after the first failure the mail of a destination is looked through.
+	sweepFirst time.Duration
 }
 
 type backoff struct {
@@ -266,7 +269,7 @@ func (b *backoffs) leave(name string, o backoff, now time.Time) (until time.Time
 		forgetSome(b.down)
 	}
 	if o.sweep.IsZero() {
-		o.sweep = now.Add(sweepFirst)
+		o.sweep = now.Add(b.sweepFirst)
 	}
 	b.down[name] = o
 	return o.until, !now.Before(o.sweep)

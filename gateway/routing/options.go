@@ -2,6 +2,7 @@ package routing
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -54,6 +55,8 @@ type Options struct {
 	Relays func(netip.Addr) bool
 	// Dequeue starts mail that waits until it is asked for, by clients of an MX. One is shared by all listeners [nobody asks].
 	Dequeue *dequeue.Dequeuer
+	// FirstRetry is the first wait of the schedule of mail [a minute, which is the most].
+	FirstRetry func() time.Duration
 	// Confirmed is shared by all listeners [nothing is remembered].
 	Confirmed *Confirmed
 	// Buffers are where messages on their way are held [those of buffer.Options].

@@ -176,7 +176,7 @@ func (d *delivery) leftOver(outcomes []receivers.Outcome) (waiting []spool.Recip
 	for _, o := range outcomes {
 		switch {
 		case o.Temporary():
-			w := spool.Recipient{Recipient: o.Recipient, Destination: route.StoreDestination(o.Store), Wait: firstRetry}
+			w := spool.Recipient{Recipient: o.Recipient, Destination: route.StoreDestination(o.Store), Wait: d.options.firstRetry()}
 			if o.Unknown {
 				w.State = spool.Uncertain
 			}
@@ -188,8 +188,16 @@ func (d *delivery) leftOver(outcomes []receivers.Outcome) (waiting []spool.Recip
 	return waiting, refused
 }
 
-// firstRetry is when a store is tried again that could not take a message when it came.
-const firstRetry = time.Minute
+// firstRetryMost is when a store is tried again that could not take a message when it came, where the schedule of mail is not
+// shorter.
+const firstRetryMost = time.Minute
+
+func (o *Options) firstRetry() time.Duration {
+	if o.FirstRetry == nil {
+		return firstRetryMost
+	}
+	return min(o.FirstRetry(), firstRetryMost)
+}
 
 // queued are the options of buffers that the queue may keep.
 func (o *Options) queued() buffer.Options {

@@ -29,6 +29,7 @@ type failingQueue struct {
 	accepts int // until it fails
 	room    error
 	storage buffer.Storage // nil: the spool's
+	last    spool.Message  // what it was given last
 }
 
 func (f *failingQueue) Storage() buffer.Storage {
@@ -43,6 +44,7 @@ func (f *failingQueue) Accept(ctx context.Context, m spool.Message, body *buffer
 		return errors.New("the disk is gone")
 	}
 	f.accepts--
+	f.last = m
 	return f.Spool.Accept(ctx, m, body)
 }
 
@@ -330,6 +332,28 @@ func TestLeftOver(t *testing.T) {
 	// Nobody is told of what comes from the null reverse-path (RFC 5321 §4.5.5).
 	if got := send(t, mx, "", []string{"bob@sakes.example", "gone@sakes.example"}, letter+"3"); got != "250" {
 		t.Error("from nobody:", got)
+	}
+}
+
+// TestFirstRetry: a store that could not take a message is tried again after a minute, and sooner where the schedule of mail begins
+// sooner.
+func TestFirstRetry(t *testing.T) {
+	for name, c := range map[string]struct{ first, want time.Duration }{
+		"no schedule": {0, time.Minute}, "a longer one": {time.Hour, time.Minute}, "a shorter one": {time.Second, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := newQueued(t)
+			if c.first > 0 {
+				q.options.FirstRetry = func() time.Duration { return c.first }
+			}
+			q.sakes.verdict = func(string) *backends.Failure { return backends.Fail(backends.Temporary, "later") }
+			if got := send(t, q.mx(), "carol@far.example", []string{"bob@sakes.example"}, letter); got != "250" {
+				t.Fatal(got)
+			}
+			if to := q.fails.last.Recipients; len(to) != 1 || to[0].Wait != c.want {
+				t.Errorf("the queue has %+v", to)
+			}
+		})
 	}
 }
 
