@@ -120,6 +120,9 @@ type world struct {
 	faults  *os.File
 	begin   time.Time
 
+	strangers []string // the ledgers of senders who do not log in
+	guests    []string // addresses of accounts beside those in near
+
 	read    int64 // octets of the senders' ledger
 	counted int   // messages in those that were taken
 }
@@ -151,9 +154,9 @@ func unbegun(t *testing.T) *world {
 }
 
 // startSink starts the next hop.
-func (w *world) startSink() netip.AddrPort {
+func (w *world) startSink(flags ...string) netip.AddrPort {
 	w.t.Helper()
-	w.sink = launch(w.t, nil, w.ledger, "sink", "--record", w.path("sink"))
+	w.sink = launch(w.t, nil, append([]string{w.ledger, "sink", "--record", w.path("sink")}, flags...)...)
 	hop, err := netip.ParseAddrPort(w.sink.line(w.t))
 	if err != nil {
 		w.t.Fatal(err)
@@ -174,9 +177,13 @@ func (w *world) prepare(hop netip.AddrPort, more harness.Mapping) *harness.Gatew
 		"log":      harness.Mapping{"level": "info", "format": "json"},
 		"timeouts": harness.Mapping{"drain": "2s"},
 		"routes":   []harness.Mapping{{"name": "internet", "domains": []string{"*"}, "to": "mx"}},
-		"relay":    harness.Mapping{"resolvers": []string{zone(w.t)}, "port": hop.Port()},
 	}
 	maps.Copy(settings, more)
+	relay := harness.Mapping{"resolvers": []string{zone(w.t, hop.Addr())}, "port": hop.Port()}
+	if timing, has := more["relay"].(harness.Mapping); has {
+		maps.Copy(relay, timing)
+	}
+	settings["relay"] = relay
 	return harness.Prepare(w.t, harness.Options{
 		Kind: harness.Plain, PlaintextLogin: true, More: settings,
 		Stores: []harness.Mapping{{
@@ -224,10 +231,10 @@ func listeners(t *testing.T) (all []harness.Mapping) {
 }
 
 // zone is a DNS server that has the far domains, all of them at one host.
-func zone(t *testing.T) (address string) {
+func zone(t *testing.T, hop netip.Addr) (address string) {
 	t.Helper()
 	var records strings.Builder
-	records.WriteString("mx.far.example. A 127.0.0.1\n")
+	fmt.Fprintf(&records, "mx.far.example. A %s\n", hop)
 	for n := range domains {
 		fmt.Fprintf(&records, "%d.far.example. MX 10 mx.far.example.\n", n)
 	}
@@ -332,6 +339,7 @@ type verdict struct {
 
 	Duplicates map[string]int
 	Lost       []string
+	Delayed    map[string][]time.Time // by "message recipient"
 	Spool      string
 }
 
@@ -339,7 +347,10 @@ type verdict struct {
 func (w *world) judge(stopped bool) (v verdict) {
 	w.t.Helper()
 	args := []string{"judge", "--sent", w.path("sent"), "--sink", w.path("sink"), "--faults", w.path("faults"), "--reports", w.box(from)}
-	for _, address := range near {
+	for _, ledger := range w.strangers {
+		args = append(args, "--sent", ledger)
+	}
+	for _, address := range slices.Concat(near, w.guests) {
 		args = append(args, "--mailbox", address+"="+w.box(address))
 	}
 	if stopped {

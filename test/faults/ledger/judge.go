@@ -36,6 +36,7 @@ type found struct {
 	silent  bool        // the sink took a copy and did not say so
 	waits   bool        // it is in the spool, whole
 	report  bool        // the sender was told that it failed
+	delayed []time.Time // when the sender was told that it takes longer
 }
 
 // Verdict is what the ledger says in the end.
@@ -52,6 +53,8 @@ type Verdict struct {
 	// Duplicates are further copies, by why there may be such.
 	Duplicates map[string]int `json:"duplicates"`
 	Lost       []string       `json:"lost"` // "message recipient"
+	// Delayed are when senders were told that it takes longer, by "message recipient".
+	Delayed map[string][]time.Time `json:"delayed"`
 	// Spool is why the spool cannot be read: then nothing waits in it. Empty: it can.
 	Spool string `json:"spool,omitempty"`
 }
@@ -81,9 +84,9 @@ func runJudge(ctx context.Context, args []string) error {
 }
 
 func judge(ctx context.Context, args []string) (*Verdict, error) {
-	var mailboxes list
+	var mailboxes, sent list
 	flags := flag.NewFlagSet("judge", flag.ContinueOnError)
-	sent := flags.String("sent", "", "the senders' ledger")
+	flags.Var(&sent, "sent", "a ledger of senders; may be repeated")
 	taken := flags.String("sink", "", "the sink's record")
 	reports := flags.String("reports", "", "the Maildir folder of the sender's mailbox")
 	waiting := flags.String("spool", "", "Dipylon's state, a folder or postgres://…, while no gateway runs; empty: nothing waits")
@@ -101,7 +104,7 @@ func judge(ctx context.Context, args []string) (*Verdict, error) {
 		return nil, err
 	}
 	unreadable := errors.Join(b.readSpool(ctx, *waiting), b.readPostfix(ctx, *postfix))
-	v, err := b.judge(*sent, *faults)
+	v, err := b.judge(sent, *faults)
 	if err == nil && unreadable != nil {
 		v.Spool = unreadable.Error()
 	}
@@ -166,10 +169,14 @@ func (b book) readReports(folder string) error {
 	if folder == "" {
 		return nil
 	}
-	return eachMessage(folder, func(content []byte, _ time.Time) {
-		id, recipients := failed(content)
-		for _, to := range recipients {
+	return eachMessage(folder, func(content []byte, at time.Time) {
+		id, failed, delayed := reported(content)
+		for _, to := range failed {
 			b.at(id, to).report = true
+		}
+		for _, to := range delayed {
+			f := b.at(id, to)
+			f.delayed = append(f.delayed, at)
 		}
 	})
 }
@@ -206,18 +213,23 @@ func eachMessage(folder string, f func(content []byte, at time.Time)) error {
 }
 
 // judge compares what was promised with what was found.
-func (b book) judge(sent, faultsFile string) (*Verdict, error) {
-	attempts, err := readLines[attempt](sent)
-	if err != nil {
-		return nil, err
+func (b book) judge(sent []string, faultsFile string) (*Verdict, error) {
+	var attempts []attempt
+	for _, path := range sent {
+		some, err := readLines[attempt](path)
+		if err != nil {
+			return nil, err
+		}
+		attempts = append(attempts, some...)
 	}
 	var faults []fault
 	if faultsFile != "" {
+		var err error
 		if faults, err = readLines[fault](faultsFile); err != nil {
 			return nil, err
 		}
 	}
-	v := &Verdict{Duplicates: map[string]int{}, Lost: []string{}}
+	v := &Verdict{Duplicates: map[string]int{}, Lost: []string{}, Delayed: map[string][]time.Time{}}
 	begun, open := map[string]time.Time{}, map[string]bool{}
 	for _, a := range attempts {
 		if begun[a.ID].IsZero() {
@@ -238,6 +250,9 @@ func (b book) judge(sent, faultsFile string) (*Verdict, error) {
 	}
 	for key, f := range b {
 		v.Damaged += f.damaged
+		if len(f.delayed) > 0 {
+			v.Delayed[key.ID+" "+key.To] = f.delayed
+		}
 		if again := len(f.copies) - 1; again > 0 {
 			v.Duplicates[why(f, open[key.ID], begun[key.ID], faults)] += again
 		}

@@ -6,8 +6,10 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,6 +103,53 @@ func count(path string) int {
 	return bytes.Count(all, []byte("\n"))
 }
 
+// TestSinkThatIsAway: connections to a sink that is away are refused, one that hangs says nothing and closes when it has another
+// habit, and each is at its address again then.
+func TestSinkThatIsAway(t *testing.T) {
+	_, habits, out := start(t, "sink", "--record", filepath.Join(t.TempDir(), "took"))
+	address, err := out.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = strings.TrimSpace(address)
+	greeting := func() (string, error) {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			return "", err
+		}
+		defer conn.Close()
+		return bufio.NewReader(conn).ReadString('\n')
+	}
+	fmt.Fprintln(habits, away)
+	harness.Eventually(t, time.Minute, "connections are refused", func() bool {
+		_, err := greeting()
+		return errors.Is(err, syscall.ECONNREFUSED)
+	})
+	fmt.Fprintln(habits, hangs)
+	var hung net.Conn
+	harness.Eventually(t, time.Minute, "connections are taken", func() bool {
+		hung, err = net.Dial("tcp", address)
+		return err == nil
+	})
+	defer hung.Close()
+	if err := hung.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := hung.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("one that hangs said %d octets: %v", n, err)
+	}
+	fmt.Fprintln(habits, good)
+	if err := hung.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := hung.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("one that no longer hangs said %d octets: %v", n, err)
+	}
+	if line, err := greeting(); err != nil || !strings.HasPrefix(line, "220 ") {
+		t.Errorf("one that is back said %q: %v", line, err)
+	}
+}
+
 // TestJudge plants each kind of thing that can become of a copy.
 func TestJudge(t *testing.T) {
 	begin := time.Now().Add(-time.Minute)
@@ -187,6 +236,10 @@ func TestJudge(t *testing.T) {
 			if test.lost {
 				want.Lost = []string{"m " + to + test.told}
 			}
+			if told := len(got.Delayed["m late@far.example"]); told != len(test.reports) || len(got.Delayed) != told {
+				t.Errorf("delays were told: %v", got.Delayed)
+			}
+			got.Delayed = nil
 			if fmt.Sprintf("%+v", *got) != fmt.Sprintf("%+v", want) {
 				t.Errorf("got  %+v\nwant %+v", *got, want)
 			}

@@ -46,24 +46,29 @@ func inspect(content []byte) (id string, whole bool) {
 
 var (
 	recipientField = regexp.MustCompile(`(?mi)^Final-Recipient: *[a-z0-9-]+; *(\S+)$`)
-	failedField    = regexp.MustCompile(`(?mi)^Action: *failed$`)
+	actionField    = regexp.MustCompile(`(?mi)^Action: *(failed|delayed)$`)
 )
 
-// failed says which recipients of which message a report (RFC 3464) has given up. The message is known by
-// its header, which comes with the report.
-func failed(report []byte) (id string, recipients []string) {
+// reported says which recipients of which message a report (RFC 3464) has given up, and of which it says that it takes longer.
+// The message is known by its header, which comes with the report.
+func reported(report []byte) (id string, failed, delayed []string) {
 	report = bytes.ReplaceAll(report, []byte("\r\n"), []byte("\n"))
 	header, body, _ := bytes.Cut(report, []byte("\n\n"))
 	if !bytes.Contains(bytes.ToLower(header), []byte("report-type=delivery-status")) {
-		return "", nil
+		return "", nil, nil
 	}
 	if found := idField.FindSubmatch(body); found != nil {
 		id = string(found[1])
 	}
 	for block := range bytes.SplitSeq(body, []byte("\n\n")) {
-		if who := recipientField.FindSubmatch(block); who != nil && failedField.Match(block) {
-			recipients = append(recipients, string(who[1]))
+		who, action := recipientField.FindSubmatch(block), actionField.FindSubmatch(block)
+		switch {
+		case who == nil || action == nil:
+		case bytes.EqualFold(action[1], []byte("failed")):
+			failed = append(failed, string(who[1]))
+		default:
+			delayed = append(delayed, string(who[1]))
 		}
 	}
-	return id, recipients
+	return id, failed, delayed
 }

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -29,6 +30,8 @@ const (
 	closes   = "close"    // the message is taken, and the connection ends without a reply
 	nonsense = "nonsense" // what is no reply
 	down     = "down"     // connections end at once
+	away     = "away"     // connections are refused: nobody listens
+	hangs    = "hang"     // connections are taken, and nothing is said
 )
 
 // stages are where a habit may have a reply of its own: "auth 432 4.3.2 slowly".
@@ -45,10 +48,14 @@ type copyTaken struct {
 
 // sink is a next hop.
 type sink struct {
-	mu     sync.Mutex
-	habit  string
-	open   map[net.Conn]bool // true: it waits for a reply in vain
-	record *os.File
+	mu       sync.Mutex
+	habit    string
+	open     map[net.Conn]bool // true: it waits for a reply in vain
+	listener net.Listener      // nil: it is away
+	address  string            // the listener's, which it has again when it is back
+	ended    bool
+	all      sync.WaitGroup
+	record   *os.File
 	// tokens is where it asks about tokens (RFC 7662), a URL that one is put at the end of: nobody sends without then.
 	tokens string
 }
@@ -68,61 +75,122 @@ func runSink(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", *listen)
+	s := &sink{habit: good, open: map[net.Conn]bool{}, address: *listen, record: file, tokens: *tokens}
+	if err := s.listen(ctx); err != nil {
+		return err
+	}
+	fmt.Println(s.address)
+	ctx, stop := context.WithCancelCause(ctx)
+	go func() { stop(s.obey(ctx, os.Stdin)) }()
+	<-ctx.Done()
+	s.end()
+	s.all.Wait()
+	err = context.Cause(ctx)
+	if errors.Is(err, context.Canceled) {
+		err = nil // it was ended by a signal, or by the end of its input
+	}
+	return errors.Join(err, file.Close())
+}
+
+// listen has it take connections, if it does not.
+func (s *sink) listen(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener != nil || s.ended {
+		return nil
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.address)
 	if err != nil {
 		return err
 	}
-	fmt.Println(l.Addr())
-	s := &sink{habit: good, open: map[net.Conn]bool{}, record: file, tokens: *tokens}
-	context.AfterFunc(ctx, func() { s.end(l) })
-	go s.obey(os.Stdin, l)
-	var all sync.WaitGroup
+	s.listener, s.address = l, l.Addr().String()
+	s.all.Go(func() { s.accept(l) })
+	return nil
+}
+
+// accept takes connections until the listener is closed.
+func (s *sink) accept(l net.Listener) {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
-			break
+			return
 		}
 		s.mu.Lock()
 		s.open[conn] = false
+		if s.ended {
+			_ = conn.Close()
+		}
 		s.mu.Unlock()
-		all.Go(func() { s.serve(conn) })
+		s.all.Go(func() { s.serve(conn) })
 	}
-	s.end(l)
-	all.Wait()
-	return file.Close()
 }
 
-func (s *sink) end(l net.Listener) {
-	_ = l.Close()
+// leave has connections refused.
+func (s *sink) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.listener != nil {
+		_ = s.listener.Close()
+	}
+	s.listener = nil
+}
+
+func (s *sink) end() {
+	s.leave()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
 	for conn := range s.open {
 		_ = conn.Close()
 	}
 }
 
-// obey takes on habits until the input ends, and then ends the sink. Who waited for a silent one is let go, and nobody
-// else: who is told at this moment that a message is taken has to hear it.
-func (s *sink) obey(in io.Reader, l net.Listener) {
+// obey takes on habits until the input ends. It returns an error where it cannot be back at its address.
+func (s *sink) obey(ctx context.Context, in io.Reader) error {
 	for lines := bufio.NewScanner(in); lines.Scan(); {
-		s.mu.Lock()
-		s.habit = lines.Text()
-		for conn, waits := range s.open {
-			if waits && s.habit != silent {
-				_ = conn.Close()
-			}
+		s.take(lines.Text())
+		if lines.Text() == away {
+			s.leave()
+		} else if err := s.listen(ctx); err != nil {
+			return err
 		}
-		s.mu.Unlock()
 	}
-	s.end(l)
+	return nil
 }
 
-// now is the habit towards a client who has sent a message.
-func (s *sink) now(conn net.Conn) string {
+// take takes a habit on. Who waited for a silent one is let go, and nobody else: who is told at this moment that a message is
+// taken has to hear it.
+func (s *sink) take(habit string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.open[conn] = s.habit == silent
+	before := s.habit
+	s.habit = habit
+	for conn, waits := range s.open {
+		if waits && habit != before {
+			_ = conn.Close()
+		}
+	}
+}
+
+// now is the habit towards a client; those that it has in vain let the client wait for a reply.
+func (s *sink) now(conn net.Conn, vain ...string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[conn] = slices.Contains(vain, s.habit)
 	return s.habit
+}
+
+// answers says whether a client who has connected, or begins a message, is answered. One that is not waits in vain, or is to
+// be let go.
+func (s *sink) answers(conn net.Conn) bool {
+	switch s.now(conn, hangs) {
+	case down, away:
+		return false
+	case hangs:
+		_, _ = io.Copy(io.Discard, conn)
+		return false
+	}
+	return true
 }
 
 // instead is the reply that the habit has at a stage; empty: the usual one.
@@ -133,13 +201,6 @@ func (s *sink) instead(stage string) string {
 		return text
 	}
 	return ""
-}
-
-// isDown says whether connections end at once.
-func (s *sink) isDown() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.habit == down
 }
 
 // login is the reply to AUTH.
@@ -180,7 +241,7 @@ func (s *sink) serve(conn net.Conn) {
 		_, err := io.WriteString(conn, reply+"\r\n")
 		return err == nil
 	}
-	if s.isDown() {
+	if !s.answers(conn) {
 		return
 	}
 	greeting, in := s.instead("greeting"), s.tokens == ""
@@ -207,7 +268,9 @@ func (s *sink) serve(conn net.Conn) {
 			reply, in = s.login(rest)
 			ok = say(reply)
 		case "MAIL", "RSET":
-			to = nil
+			if to = nil; !s.answers(conn) {
+				return
+			}
 			switch text := s.instead("mail"); {
 			case !in:
 				ok = say("530 5.7.57 Client not authenticated to send mail")
@@ -241,7 +304,7 @@ func (s *sink) serve(conn net.Conn) {
 			if err != nil {
 				return
 			}
-			ok = s.take(conn, to, content, say)
+			ok = s.decide(conn, to, content, say)
 		case "QUIT":
 			say("221 2.0.0 bye")
 			return
@@ -251,20 +314,20 @@ func (s *sink) serve(conn net.Conn) {
 	}
 }
 
-// take decides on a message. It is on the disk before anybody is told.
-func (s *sink) take(conn net.Conn, to []string, content []byte, say func(string) bool) bool {
-	habit := s.now(conn)
+// decide takes a message, or does not. It is on the disk before anybody is told.
+func (s *sink) decide(conn net.Conn, to []string, content []byte, say func(string) bool) bool {
+	habit := s.now(conn, silent, hangs)
 	if text := s.instead("end"); text != "" {
 		return say(text) && !strings.HasPrefix(text, "421")
 	}
 	switch habit {
-	case down:
+	case down, away:
 		return false
 	case refuse:
 		return say("451 4.3.0 not now")
 	case nonsense:
 		return say("\x00\xff thirty-one bananas")
-	case silent:
+	case silent, hangs:
 		_, _ = io.Copy(io.Discard, conn)
 		return false
 	}

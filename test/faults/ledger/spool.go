@@ -75,7 +75,7 @@ func (b book) addStored(ctx context.Context, m *spool.Stored) {
 // addWaiting notes a message that a queue has for recipients of whom nothing final became. A report that waits has told
 // its reader nothing yet, but it will.
 func (b book) addWaiting(content []byte, recipients []string) {
-	if id, failures := failed(content); len(failures) > 0 {
+	if id, failures, _ := reported(content); len(failures) > 0 {
 		for _, to := range failures {
 			b.at(id, to).report = true
 		}
