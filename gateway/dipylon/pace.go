@@ -52,7 +52,7 @@ func keepPace() {
 // afterCollections calls a function after each collection, for ever: the collector finds an object that nobody has, and
 // finds it again once its finalizer has run. The function holds up other finalizers, and no more.
 func afterCollections(f func()) {
-	type unowned struct{ again *unowned } // with a pointer it is an object of its own
+	type unowned struct{ _ *unowned } // with a pointer it is an object of its own
 	var found func(*unowned)
 	found = func(u *unowned) {
 		f()
