@@ -118,7 +118,7 @@ func build(kind Kind, pkg, path string) error {
 	// Debugging information costs the linker time, and stack traces do not need it.
 	args := []string{"build", "-ldflags=-w", "-o", shared}
 	if kind == Race {
-		args = append(args, "-race", "-gcflags=modernc.org/...=-d=checkptr=0 -race=false") // see test/run
+		args = append(args, "-race", "-gcflags=modernc.org/...=-d=checkptr=0") // see test/run
 	}
 	cmd := exec.Command("go", append(args, pkg)...)
 	cmd.Dir = root()
