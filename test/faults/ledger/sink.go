@@ -331,6 +331,9 @@ func (s *sink) decide(conn net.Conn, to []string, content []byte, say func(strin
 		_, _ = io.Copy(io.Discard, conn)
 		return false
 	}
+	if _, failed, delayed := reported(content); len(failed)+len(delayed) > 0 {
+		return say("250 2.0.0 taken") && habit != closes // a report to a sender from elsewhere is no copy of a message
+	}
 	id, whole := inspect(content)
 	if err := s.note(copyTaken{At: time.Now(), ID: id, To: to, Whole: whole, Answered: habit != closes}); err != nil {
 		return say("451 4.3.0 " + err.Error())
