@@ -45,10 +45,7 @@ func (s *Session) Over(ctx context.Context) error {
 	if err != nil || t.version == s.version {
 		return nil //nolint:nilerr // see above
 	}
-	d := t.byName[s.Name]
-	if d == nil || !d.Created.Equal(s.Created) { // another one may have got the name since
-		d = t.renamed(s.Device)
-	}
+	d := t.now(s.Device)
 	switch {
 	case d == nil:
 		return fmt.Errorf("the device %s was removed", s.Name)

@@ -55,14 +55,22 @@ func newTable(version int64, all []*Device) *table {
 	return t
 }
 
-// renamed is a device that had another name; nil: there is none.
-func (t *table) renamed(was *Device) *Device {
+// now is a device as it is in this table, under whatever name: by its password's id, which is no other device's, or, where that was
+// changed, by its name. nil: it is not there. That it was added says less, as devices are added within a second.
+func (t *table) now(was *Device) *Device {
+	named := t.byName[was.Name]
+	if named != nil && named.Password == was.Password {
+		return named
+	}
 	for _, d := range t.byName {
-		if d.Password == was.Password && d.Created.Equal(was.Created) {
+		if d.Password == was.Password {
 			return d
 		}
 	}
-	return nil
+	if named != nil && named.Created.Equal(was.Created) {
+		return named
+	}
+	return nil // another one may have got the name since
 }
 
 // certified is the device whose certificate this is, good or not; nil: it is nobody's.
