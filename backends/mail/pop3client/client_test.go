@@ -163,13 +163,25 @@ func TestLies(t *testing.T) {
 
 // TestCutOff: a connection that ends in a message is no end of the message.
 func TestCutOff(t *testing.T) {
-	ours, theirs := net.Pipe()
+	listener, err := net.Listen("tcp", "127.0.0.1:0") // a pipe would tell of the end before what was read
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
 	go func() {
+		theirs, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer theirs.Close()
 		_, _ = io.WriteString(theirs, "+OK\r\n")
 		_, _ = bufio.NewReader(theirs).ReadString('\n')
 		_, _ = io.WriteString(theirs, "+OK\r\nSubject: half\r\n\r\n.")
-		_ = theirs.Close()
 	}()
+	ours, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
 	c, err := over(t.Context(), ours, "", Options{Security: Clear}.withDefaults())
 	if err != nil {
 		t.Fatal(err)
