@@ -33,7 +33,7 @@ func statusOf(ctx context.Context, db *state.DB, name string) (s Status, err err
 	err = db.Read(ctx, func(tx *state.Tx) error {
 		var asked, well int64
 		_, err := tx.One([]any{&asked, &well, &s.Failures, &s.Reason}, "SELECT asked, well, failures, reason FROM etrn_servers WHERE name = $1", name)
-		s.Asked, s.Well = timeOf(asked), timeOf(well)
+		s.Asked, s.Well = state.TimeOf(asked), state.TimeOf(well)
 		return err
 	})
 	return s, err
@@ -44,21 +44,7 @@ func (s Status) put(ctx context.Context, db *state.DB) error {
 	return db.Write(ctx, func(tx *state.Tx) error {
 		_, err := tx.Exec(`INSERT INTO etrn_servers (name, asked, well, failures, reason) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (name) DO UPDATE SET asked = excluded.asked, well = excluded.well, failures = excluded.failures, reason = excluded.reason`,
-			s.Server, micros(s.Asked), micros(s.Well), s.Failures, s.Reason)
+			s.Server, state.Micros(s.Asked), state.Micros(s.Well), s.Failures, s.Reason)
 		return err
 	})
-}
-
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func timeOf(micros int64) time.Time {
-	if micros == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(micros).UTC()
 }

@@ -44,20 +44,6 @@ type ledger struct {
 // others the next day is recognised for so long.
 const goneFor = 30 * 24 * time.Hour
 
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-func timeOf(micros int64) time.Time {
-	if micros == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(micros).UTC()
-}
-
 const entryColumns = "id, state, size, digest, header, first, taken, gone, tries, due, key, delivered, reason"
 
 func scanEntry(scan func(...any) error) (*entry, error) {
@@ -67,7 +53,7 @@ func scanEntry(scan func(...any) error) (*entry, error) {
 	if err := scan(&e.id, &e.state, &e.size, &e.digest, &e.header, &first, &taken, &gone, &e.tries, &due, &e.key, &delivered, &e.reason); err != nil {
 		return nil, err
 	}
-	e.first, e.taken, e.gone, e.due = timeOf(first), timeOf(taken), timeOf(gone), timeOf(due)
+	e.first, e.taken, e.gone, e.due = state.TimeOf(first), state.TimeOf(taken), state.TimeOf(gone), state.TimeOf(due)
 	if err := json.Unmarshal([]byte(delivered), &e.delivered); err != nil {
 		return nil, fmt.Errorf("the message %q: %w", e.id, err)
 	}
@@ -107,8 +93,8 @@ func put(tx *state.Tx, account string, e *entry) error {
 ON CONFLICT (account, id) DO UPDATE SET state = excluded.state, size = excluded.size, digest = excluded.digest, header = excluded.header,
 	first = excluded.first, taken = excluded.taken, gone = excluded.gone, tries = excluded.tries,
 	due = excluded.due, key = excluded.key, delivered = excluded.delivered, reason = excluded.reason`,
-		account, e.id, e.state, e.size, notNil(e.digest), notNil(e.header), micros(e.first), micros(e.taken), micros(e.gone),
-		e.tries, micros(e.due), e.key, string(delivered), e.reason)
+		account, e.id, e.state, e.size, notNil(e.digest), notNil(e.header), state.Micros(e.first), state.Micros(e.taken), state.Micros(e.gone),
+		e.tries, state.Micros(e.due), e.key, string(delivered), e.reason)
 	if err != nil {
 		return fmt.Errorf("the ledger of %s: %w", account, err)
 	}

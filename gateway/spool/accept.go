@@ -109,7 +109,7 @@ func (e *entry) pack(now int64) error {
 			return err
 		}
 		if r.State.claimable() {
-			row.due = max(micros(r.Due), now+r.Wait.Microseconds())
+			row.due = max(state.Micros(r.Due), now+r.Wait.Microseconds())
 			e.claimable = append(e.claimable, announcement{r.Destination, row.shard, row.due})
 		}
 		e.rows[i] = row
@@ -150,7 +150,7 @@ const insertPassing = `WITH message AS (
 
 // insert writes the message's row; 0 rows: it is there already.
 func (e *entry) insert(tx *state.Tx) (rows int64, err error) {
-	args := []any{int64(e.id), e.Key, e.envelope, micros(e.Received), micros(e.Expires), e.size, len(e.rows), e.content.place}
+	args := []any{int64(e.id), e.Key, e.envelope, state.Micros(e.Received), state.Micros(e.Expires), e.size, len(e.rows), e.content.place}
 	switch {
 	case !passing(e.content.place):
 		return tx.Exec(`INSERT INTO spool_messages (id, key, envelope, received, expires, size, recipients, place, body)
@@ -166,7 +166,7 @@ func (e *entry) remember(tx *state.Tx) (known bool, err error) {
 	if e.Remembered.IsZero() {
 		return false, nil
 	}
-	rows, err := tx.Exec("INSERT INTO spool_remembered (key, until) VALUES ($1, $2) ON CONFLICT DO NOTHING", e.Key, micros(e.Remembered))
+	rows, err := tx.Exec("INSERT INTO spool_remembered (key, until) VALUES ($1, $2) ON CONFLICT DO NOTHING", e.Key, state.Micros(e.Remembered))
 	e.again = err == nil && rows == 0
 	return e.again, err
 }

@@ -27,7 +27,7 @@ func (s *Spool) Asked(ctx context.Context, destination string) (at time.Time, er
 	err = s.db.Read(ctx, func(tx *state.Tx) error {
 		var micros int64
 		_, err := tx.One([]any{&micros}, "SELECT at FROM spool_asked WHERE destination = $1", destination)
-		at = timeOf(micros)
+		at = state.TimeOf(micros)
 		return err
 	})
 	if err != nil {

@@ -399,7 +399,7 @@ func (s *Spool) message(tx *state.Tx, id ID, destination string) (d *Delivery, w
 		return nil, "the envelope cannot be read: " + err.Error(), nil //nolint:nilerr // it is told
 	}
 	d.Envelope, d.Peer, d.Trace, d.Origin = row.Envelope, row.Peer, row.Trace, row.Origin
-	d.Received, d.Expires = timeOf(received), timeOf(expires)
+	d.Received, d.Expires = state.TimeOf(received), state.TimeOf(expires)
 	return d, "", nil
 }
 

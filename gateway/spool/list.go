@@ -103,7 +103,7 @@ func (s *Spool) stored(tx *state.Tx, id ID) (*Stored, error) {
 		}
 		status := Status{Pending: pending}
 		if due != nil {
-			status.Due = timeOf(*due)
+			status.Due = state.TimeOf(*due)
 		}
 		m.Recipients = append(m.Recipients, status)
 		return nil
@@ -136,9 +136,9 @@ GROUP BY destination, state ORDER BY n DESC, destination, state LIMIT $1`, most)
 		if err := rows.Scan(&line.Destination, &line.State, &line.Recipients, &oldest, &due); err != nil {
 			return nil, fmt.Errorf("the spool: %w", err)
 		}
-		line.Oldest = timeOf(oldest >> idBits)
+		line.Oldest = state.TimeOf(oldest >> idBits)
 		if due != nil {
-			line.Due = timeOf(*due)
+			line.Due = state.TimeOf(*due)
 		}
 		stats = append(stats, line)
 	}
@@ -171,11 +171,11 @@ func (s *Spool) Summary(ctx context.Context) (Summary, error) {
 			return sum, fmt.Errorf("the spool: %w", err)
 		}
 		sum.Recipients[of] = n
-		if at := timeOf(oldest >> idBits); (of.claimable() || of == InFlight) && (sum.Oldest.IsZero() || at.Before(sum.Oldest)) {
+		if at := state.TimeOf(oldest >> idBits); (of.claimable() || of == InFlight) && (sum.Oldest.IsZero() || at.Before(sum.Oldest)) {
 			sum.Oldest = at
 		}
-		if due != nil && (sum.Due.IsZero() || timeOf(*due).Before(sum.Due)) {
-			sum.Due = timeOf(*due)
+		if due != nil && (sum.Due.IsZero() || state.TimeOf(*due).Before(sum.Due)) {
+			sum.Due = state.TimeOf(*due)
 		}
 	}
 	return sum, rows.Err()

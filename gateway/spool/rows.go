@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strings"
-	"time"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -62,22 +61,6 @@ func outcomeText(o Outcome) (string, error) {
 	o.At = o.At.UTC()
 	text, err := json.Marshal(o)
 	return string(text), err
-}
-
-// micros is a time as the database has it; 0: none.
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-// timeOf is a time that the database has.
-func timeOf(micros int64) time.Time {
-	if micros == 0 {
-		return time.Time{}
-	}
-	return time.UnixMicro(micros).UTC()
 }
 
 // recipientRow is a row of spool_recipients, as far as it is written by Accept.

@@ -344,7 +344,7 @@ func (s *schedule) wait(ctx context.Context, changed <-chan struct{}, micros int
 // Done gives a destination back. Again is before when it is not to be given out, whatever comes (its
 // back-off); zero: when it has something that is due.
 func (s *Spool) Done(destination string, again time.Time) {
-	s.schedule.done(destination, micros(again))
+	s.schedule.done(destination, state.Micros(again))
 }
 
 func (s *schedule) done(name string, until int64) {

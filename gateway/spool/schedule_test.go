@@ -268,11 +268,11 @@ func TestRows(t *testing.T) {
 		var due int64
 		refreshed(t, s, "the row is later", func() bool {
 			err := s.db.QueryRow(t.Context(), "SELECT due FROM spool_destinations").Scan(&due)
-			return err == nil && timeOf(due).After(time.Now())
+			return err == nil && state.TimeOf(due).After(time.Now())
 		})
 		accept(t, s, to("now", "a@x.example"), "text")
-		if err := s.db.QueryRow(t.Context(), "SELECT due FROM spool_destinations").Scan(&due); err != nil || timeOf(due).After(time.Now()) {
-			t.Errorf("the row says %s, %v", timeOf(due), err)
+		if err := s.db.QueryRow(t.Context(), "SELECT due FROM spool_destinations").Scan(&due); err != nil || state.TimeOf(due).After(time.Now()) {
+			t.Errorf("the row says %s, %v", state.TimeOf(due), err)
 		}
 	})
 }

@@ -90,7 +90,7 @@ func (t *settling) due(o Outcome) int64 {
 	if o.Until.IsZero() {
 		return t.spool.o.Now().UnixMicro()
 	}
-	return micros(o.Until)
+	return state.Micros(o.Until)
 }
 
 // pending is a recipient that was handed out; nil: it was not.
