@@ -54,7 +54,7 @@ func newOutageWorld(t *testing.T, seed uint64) *outageWorld {
 		waits = append(waits, wait.String())
 	}
 	w.gateway = w.prepare(hop, harness.Mapping{
-		"state": w.state, "listeners": listeners(t),
+		"state":    w.state,
 		"timeouts": harness.Mapping{"drain": "2s", "plugin_call": "1s"},
 		"relay":    harness.Mapping{"retry": waits, "delay_notice": delayNotice.String(), "expire": (5 * 24 * anHour).String()},
 	})

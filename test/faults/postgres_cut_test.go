@@ -78,7 +78,7 @@ func belowWorld(t *testing.T, seed uint64, settings ...string) (*world, *peers.P
 	database := peers.StartPostgresIn(t, at, settings...)
 	w.state = database.Database(t)
 	w.gateway = w.prepare(w.startSink(), harness.Mapping{
-		"state": w.state, "state_folder": "own", "listeners": listeners(t), "timeouts": harness.Mapping{"drain": "2s", "lease": sharedLease.String()},
+		"state": w.state, "state_folder": "own", "timeouts": harness.Mapping{"drain": "2s", "lease": sharedLease.String()},
 	})
 	w.addUsers()
 	w.gateway.Run(t)

@@ -60,7 +60,7 @@ func sharedWorld(t *testing.T, url string, seed uint64) (w *world, other *harnes
 	hop := w.startSink()
 	settings := func() harness.Mapping {
 		return harness.Mapping{
-			"state": url, "state_folder": "own", "listeners": listeners(t), "timeouts": harness.Mapping{"drain": "2s", "lease": sharedLease.String()},
+			"state": url, "state_folder": "own", "timeouts": harness.Mapping{"drain": "2s", "lease": sharedLease.String()},
 		}
 	}
 	w.gateway, other = w.prepare(hop, settings()), w.prepare(hop, settings())

@@ -72,7 +72,7 @@ func newProviderWorld(t *testing.T, seed uint64) *providerWorld {
 			"submission": harness.Mapping{"address": hop, "tls": "none", "sent": `\Sent`},
 		}}},
 		More: harness.Mapping{
-			"state": w.state, "listeners": listeners(t),
+			"state":    w.state,
 			"log":      harness.Mapping{"level": "info", "format": "json"},
 			"timeouts": harness.Mapping{"drain": "2s"},
 			"routes":   []harness.Mapping{{"name": "m365", "domains": []string{"*"}, "to": "transport", "store": "m365", "user": from, "provider": "microsoft", "per_minute": 100_000}},

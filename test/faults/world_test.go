@@ -11,7 +11,6 @@ import (
 	"io"
 	"maps"
 	"math"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -133,7 +132,7 @@ func newWorld(t *testing.T, seed uint64, env ...string) *world {
 	w := unbegun(t)
 	w.layer = launch(t, env, harness.Helper(t, "./test/faults/powercut"), "--backing", t.TempDir(), "--mount", w.mounted, "--seed", fmt.Sprint(seed))
 	w.layer.ask(t, "settle") // it is mounted now
-	w.gateway = w.prepare(w.startSink(), harness.Mapping{"state": w.state, "listeners": listeners(t)})
+	w.gateway = w.prepare(w.startSink(), harness.Mapping{"state": w.state})
 	w.addUsers()
 	w.gateway.Run(t)
 	w.layer.ask(t, "settle")
@@ -210,24 +209,10 @@ func (w *world) send(seed uint64, server string) {
 	w.begin = time.Now()
 }
 
-// loopback is an address of a server that is started again on its ports. Clients leave from 127.0.0.1, so here none of
+// loopback is the address of a peer that is started again on its port. Clients leave from 127.0.0.1, so here none of
 // them takes a port while the server is down.
 func loopback() string {
 	return fmt.Sprintf("127.77.%d.%d", os.Getpid()>>8&0xff, os.Getpid()&0xff|1)
-}
-
-// listeners are the gateway's, on ports that are theirs for the whole test.
-func listeners(t *testing.T) (all []harness.Mapping) {
-	t.Helper()
-	for _, protocol := range []string{"pop3", "pop3s", "smtp", "submission", "submissions"} {
-		l, err := net.Listen("tcp", net.JoinHostPort(loopback(), "0"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() //nolint:errcheck // all of them at the end: they must differ
-		all = append(all, harness.Mapping{"protocol": protocol, "address": l.Addr().String()})
-	}
-	return all
 }
 
 // zone is a DNS server that has the far domains, all of them at one host.
