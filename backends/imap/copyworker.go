@@ -72,13 +72,16 @@ func (s *Store) copyOne(ctx context.Context, l *lane, m *queued) {
 		r = &record{Mailbox: m.box.mailbox, Key: m.key}
 	}
 	if r.Copied.IsZero() {
-		if appending, err := l.copy(ctx, k, r); err != nil {
-			if ctx.Err() != nil { // it goes on where the work does
-				return
-			}
+		there, appending, err := l.copy(ctx, k, r)
+		switch {
+		case err != nil && ctx.Err() != nil: // it goes on where the work does
+			return
+		case err != nil:
 			again := s.copying.queue.failed(m, err, appending && ofMessage(err))
 			s.log.Warn().Err(err).Str("mailbox", r.Mailbox).Time("again", again).Msg("a message was sent, but no copy is in the Sent folder yet")
 			return
+		case there: // an earlier copy of it, the server's own, or another message with its Message-ID
+			s.log.Info().Str("mailbox", r.Mailbox).Str("key", r.Key).Msg("the Sent folder has a message with the sent message's Message-ID: no copy is added")
 		}
 		if err := k.note(m.name, record{Copied: time.Now()}); err != nil {
 			s.log.Warn().Err(err).Msg("a copy is in the Sent folder, and it cannot be noted")
@@ -114,9 +117,9 @@ func (l *lane) release(healthy bool) {
 	l.conn = nil
 }
 
-// copy appends to the Sent folder what was sent, unless the server has filed it itself or an earlier attempt did. appending says that it was
-// the APPEND that failed.
-func (l *lane) copy(ctx context.Context, k *lockedMessage, r *record) (appending bool, err error) {
+// copy appends to the Sent folder what was sent, unless it is there: the server has filed it itself, or an earlier attempt did. appending
+// says that it was the APPEND that failed.
+func (l *lane) copy(ctx context.Context, k *lockedMessage, r *record) (there, appending bool, err error) {
 	s := l.store
 	ctx, cancel := context.WithTimeout(ctx, copyMay(time.Duration(s.settings.Timeout), k.size))
 	defer cancel()
@@ -127,20 +130,19 @@ func (l *lane) copy(ctx context.Context, k *lockedMessage, r *record) (appending
 		}
 	}()
 	if err = s.paces.wait(ctx, l.mailbox); err != nil {
-		return false, err
+		return false, false, err
 	}
 	if l.conn == nil {
 		if l.conn, err = s.acquire(ctx, l.credential); err != nil {
-			return false, err
+			return false, false, err
 		}
 	}
 	field, value, before := identityOf(k, r)
-	there, err := l.look(ctx, field, value)
-	if err != nil || there {
-		return false, err
+	if there, err = l.look(ctx, field, value); err != nil || there {
+		return there, false, err
 	}
 	content := io.MultiReader(strings.NewReader(before), k.reader())
-	return true, s.append(ctx, l.conn, l.sent, content, int64(len(before))+k.size, []imap.Flag{imap.FlagSeen})
+	return false, true, s.append(ctx, l.conn, l.sent, content, int64(len(before))+k.size, []imap.Flag{imap.FlagSeen})
 }
 
 // identityOf says by which header field a copy is known again: its Message-ID, or else our key, which stands in front of it.
