@@ -63,7 +63,7 @@ func (g *Server) Run(ctx context.Context) error {
 	return nil
 }
 
-// watchDisk ends the gateway when the state's disk has failed to sync: what it would be told from then on
+// watchDisk ends the gateway when the state's disk has failed to sync, or its database is damaged: what it would be told from then on
 // may not be so.
 func (g *Server) watchDisk(failed <-chan struct{}) {
 	select {

@@ -52,8 +52,8 @@ var ErrClosed = errors.New("the state database is closed")
 // transaction is on the disk.
 var ErrUnsynced = errors.New("it is not known whether the disk has it")
 
-// ErrFailed is what a database says after a sync has failed: nothing is written any more.
-var ErrFailed = errors.New("the disk of the state database has failed to sync, and nothing is written until the gateway has started anew")
+// ErrFailed is what a database says after a sync has failed, or it was found damaged: nothing is written any more.
+var ErrFailed = errors.New("the disk of the state database has failed to sync, or the database is damaged: nothing is written until the gateway has started anew")
 
 // Unusable is a database that must not be used as it is. Nothing in it was changed.
 type Unusable struct {
@@ -134,7 +134,7 @@ func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, 
 
 // Failed is closed when a sync has failed. What the system had to write then may be lost, though later
 // syncs succeed, so nothing is written any more: whoever runs the gateway ends it, and the next start reads
-// what the disk has. PostgreSQL does that for itself: the channel is never closed then.
+// what the disk has. It is closed as well when SQLite has found the database damaged; the next start says what of it is. PostgreSQL does that for itself: the channel is never closed then.
 func (db *DB) Failed() <-chan struct{} {
 	if db.writer == nil {
 		return nil

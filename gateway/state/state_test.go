@@ -3,10 +3,13 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -383,6 +386,56 @@ func TestFailingSync(t *testing.T) {
 	}
 	if there := fmt.Sprint(names(t, db)); there != "[before]" {
 		t.Errorf("there are %s", there)
+	}
+}
+
+// TestDamaged: once SQLite finds the database damaged nothing is written any more, and the database is left as it is.
+func TestDamaged(t *testing.T) {
+	o := Options{Log: zerolog.Nop(), Folder: t.TempDir()}
+	for _, n := range []int{0, 500} { // more than a connection keeps in memory; and it is in the file when it is opened for the second time
+		db := open(t, o)
+		for i := range 500 {
+			if err := put(t.Context(), db, fmt.Sprintf("%04d %s", n+i, strings.Repeat("x", 8000))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(o.Folder, FileName)
+	content, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(content[len(content)/4:])
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err = db.Write(t.Context(), func(tx *Tx) error {
+		_, err := tx.Exec("UPDATE folders SET used = 8")
+		return err
+	})
+	if err == nil {
+		t.Fatal("the damage was not seen")
+	}
+	select {
+	case <-db.Failed():
+	default:
+		t.Errorf("it goes on: %v", err)
+	}
+	if err := put(t.Context(), db, "more"); !errors.Is(err, ErrFailed) {
+		t.Errorf("who comes later is told %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(after, content) {
+		t.Errorf("the file has been changed: %v", err)
 	}
 }
 

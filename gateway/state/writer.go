@@ -35,12 +35,13 @@ type writer struct {
 	quit    chan struct{}
 	ended   chan struct{}
 	closing sync.Once
-	broken  chan struct{} // closed when a sync has failed
+	broken  chan struct{} // closed when a sync has failed, or the database was found damaged
 
 	// The rest is the goroutine's own.
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt
 	failed     bool         // the last transaction did
+	damaged    bool         // as the database is
 	sync       func() error // for tests: fails in place of a commit's sync
 }
 
@@ -133,7 +134,10 @@ func (w *writer) carryOut(group []*job) {
 	if !w.isBroken() {
 		err = w.transact(context.Background(), group)
 	}
-	if errors.Is(err, ErrUnsynced) {
+	if isDamage(err) {
+		w.damaged = true
+	}
+	if errors.Is(err, ErrUnsynced) || isDamage(err) {
 		close(w.broken)
 	}
 	if w.failed = err != nil; w.failed {
@@ -161,6 +165,9 @@ func (w *writer) transact(ctx context.Context, group []*job) error {
 	for _, j := range group {
 		if err := w.one(ctx, j); err != nil {
 			return err
+		}
+		if isDamage(j.err) {
+			return j.err
 		}
 		if j.err == nil {
 			good++
@@ -191,6 +198,17 @@ func unsynced(err error) error {
 		}
 	}
 	return err
+}
+
+// isDamage says of an error that SQLite has found the database damaged. What it would write from then on, and a checkpoint above all, might make
+// that worse: it may be the index of the log that is wrong, which lies in memory and which the next start makes anew.
+func isDamage(err error) bool {
+	var said *sqlite.Error
+	if !errors.As(err, &said) {
+		return false
+	}
+	code := said.Code() & 0xff
+	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
 }
 
 func (w *writer) isBroken() bool {
@@ -276,6 +294,9 @@ func (w *writer) connect(ctx context.Context) (err error) {
 // leave empties the log where the last transaction has failed, for the reason that rollBack has.
 // Where the disk does not let it, the next start may find a write that was told as failed.
 func (w *writer) leave() {
+	if w.damaged {
+		return // the last connection that is closed brings the log into the file: this one stays open until the process ends
+	}
 	if w.failed && w.conn != nil {
 		_ = w.exec(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
 	}

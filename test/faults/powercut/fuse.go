@@ -41,6 +41,9 @@ func mount(d *disk, at string) error {
 		RootStableAttr: &fs.StableAttr{Mode: syscall.S_IFDIR, Ino: rootIno},
 		MountOptions: fuse.MountOptions{
 			DirectMountStrict: true, AllowOther: true, FsName: "powercut", Name: "powercut", DisableXAttrs: true, MaxWrite: 1 << 20,
+			// The kernel would take a time that has changed for somebody else's change, and read what is mapped anew: after a write that
+			// has failed memory that is shared by a mapping would fall back to what it was, as no kernel does with a disk that fails.
+			ExplicitDataCacheControl: true,
 		},
 	})
 	return err

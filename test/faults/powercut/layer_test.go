@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite"
 )
 
@@ -256,6 +257,40 @@ func TestErrors(t *testing.T) {
 		if err := test.do(); err != nil {
 			t.Errorf("%s: %v", test.off, err)
 		}
+	}
+}
+
+// TestMapping: what processes share by a mapping stays as they see it when it cannot be written, as it does in a kernel's memory.
+// SQLite's index of its log is such.
+func TestMapping(t *testing.T) {
+	r := start(t, 1)
+	f, err := os.Create(filepath.Join(r.at, "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Write(make([]byte, 4*pageSize)); err != nil {
+		t.Fatal(err)
+	}
+	mapped, err := unix.Mmap(int(f.Fd()), 0, 4*pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(mapped) //nolint:errcheck // the test's end
+	copy(mapped, "new")
+	r.ask("fail write 1")
+	if err := unix.Msync(mapped, unix.MS_SYNC); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("it was written: %v", err)
+	}
+	r.ask("fail write 0")
+	if _, err := f.WriteAt([]byte("elsewhere"), 3*pageSize); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Stat(); err != nil { // the kernel learns that the file has changed
+		t.Fatal(err)
+	}
+	if got := string(mapped[:3]); got != "new" {
+		t.Errorf("the mapping has %q", got)
 	}
 }
 
