@@ -27,14 +27,14 @@ func TestFolderShares(t *testing.T) {
 		}
 		var all sync.WaitGroup
 		all.Go(func() {
-			if err := f.Sync(); err != nil {
+			if err := f.Sync(f.Mark()); err != nil {
 				t.Errorf("the first: %v", err)
 			}
 		})
 		synctest.Wait()
 		for range 10 {
 			all.Go(func() {
-				if err := f.Sync(); !errors.Is(err, failed) {
+				if err := f.Sync(f.Mark()); !errors.Is(err, failed) {
 					t.Errorf("one that came later: %v", err)
 				}
 			})
@@ -48,7 +48,7 @@ func TestFolderShares(t *testing.T) {
 		if n := times.Load(); n != 2 {
 			t.Errorf("%d syncs for 11", n)
 		}
-		if err := f.Sync(); !errors.Is(err, failed) || times.Load() != 3 {
+		if err := f.Sync(f.Mark()); !errors.Is(err, failed) || times.Load() != 3 {
 			t.Errorf("a later one is no sync of its own: %v", err)
 		}
 	})
@@ -71,7 +71,7 @@ func TestFolderFailsForThoseWhoWait(t *testing.T) {
 		var all sync.WaitGroup
 		for range 5 {
 			all.Go(func() {
-				if err := f.Sync(); !errors.Is(err, failed) {
+				if err := f.Sync(f.Mark()); !errors.Is(err, failed) {
 					t.Errorf("one that came before its end: %v", err)
 				}
 			})
@@ -79,7 +79,7 @@ func TestFolderFailsForThoseWhoWait(t *testing.T) {
 		}
 		close(first)
 		all.Wait()
-		if err := f.Sync(); err != nil || times.Load() != 2 {
+		if err := f.Sync(f.Mark()); err != nil || times.Load() != 3 {
 			t.Errorf("a later one: %v, after %d syncs", err, times.Load())
 		}
 	})
@@ -87,7 +87,7 @@ func TestFolderFailsForThoseWhoWait(t *testing.T) {
 
 // TestNewFolder: it is the folder itself that is synced.
 func TestNewFolder(t *testing.T) {
-	if err := NewFolder(t.TempDir()).Sync(); err != nil {
+	if err := NewFolder(t.TempDir()).Sync(0); err != nil {
 		t.Error(err)
 	}
 }

@@ -27,7 +27,7 @@ func TestFolders(t *testing.T) {
 		start := func(folder string, n int) {
 			for range n {
 				callers.Go(func() {
-					err := syncs.Sync(folder, do)
+					err := syncs.Sync(folder, syncs.Mark(folder), do)
 					mu.Lock()
 					defer mu.Unlock()
 					ends = append(ends, fmt.Sprint(folder, " ", err))
@@ -55,11 +55,24 @@ func TestFolders(t *testing.T) {
 		expect("when they have ended", &begun, "a")
 		expect("of the first ones", &ends, "a <nil>", "b <nil>")
 		start("a", 2)
+		waits := syncs.Mark("a")
 		proceed <- errors.New("the disk is broken")
 		const broken = "a the disk is broken"
-		expect("of three together, and of two whose names may have been among what was not written", &ends, broken, broken, broken, broken, broken)
-		expect("for the last two", &begun)
+		expect("of three together", &ends, broken, broken, broken)
+		proceed <- nil
+		const before = "a a sync of the folder before this one: the disk is broken"
+		expect("of two whose names may have been among what was not written", &ends, before, before)
+		expect("for the last two", &begun, "a")
 		callers.Wait()
+		callers.Go(func() {
+			if err := syncs.Sync("a", waits, do); err == nil {
+				t.Error("a name from before the failure, whose sync is asked for after it, is durable")
+			}
+		})
+		synctest.Wait()
+		proceed <- nil
+		callers.Wait()
+		expect("for it", &begun, "a")
 		if len(syncs.under) != 0 {
 			t.Errorf("%d folders are remembered behind a failure", len(syncs.under))
 		}

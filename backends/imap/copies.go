@@ -32,7 +32,13 @@ import (
 // Both names are on the disk by one sync of the folder, which all share who send just then. After that a record only grows.
 type copies struct {
 	dir    string
-	shared interface{ Sync() error } // dir, whose syncs are shared
+	shared sharedFolder // dir
+}
+
+// sharedFolder is a folder whose syncs are shared, see [durable.Folder].
+type sharedFolder interface {
+	Mark() durable.Mark
+	Sync(since durable.Mark) error
 }
 
 // record is what is known of a message. Its file has one line of JSON for each thing that has become known; a line that was cut off says
@@ -147,7 +153,7 @@ func readRecord(text []byte) (*record, error) {
 
 // note adds to what is known of a message, and has it on the disk.
 func (c *copies) note(name string, more record) error {
-	path := c.path(name, recordEnd)
+	path, mark := c.path(name, recordEnd), c.shared.Mark()
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
 	isNew := errors.Is(err, fs.ErrNotExist)
 	if isNew {
@@ -158,7 +164,7 @@ func (c *copies) note(name string, more record) error {
 	}
 	err = errors.Join(writeLine(file, more), file.Sync(), file.Close())
 	if err == nil && isNew {
-		err = c.shared.Sync()
+		err = c.shared.Sync(mark)
 	}
 	return err
 }
@@ -228,12 +234,13 @@ func (c *copies) write(name string, first record, content io.Reader) error {
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
+	mark := c.shared.Mark()
 	made, err := c.begin(name, first)
 	if err == nil {
 		err = os.Rename(file.Name(), c.path(name, messageEnd))
 	}
 	if err == nil {
-		if err = c.shared.Sync(); err == nil {
+		if err = c.shared.Sync(mark); err == nil {
 			return nil
 		}
 		_ = os.Remove(c.path(name, messageEnd)) // nobody knows what of it is on the disk

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/durable"
 	"github.com/dipylon/dipylon/backends/mail/fold"
 )
 
@@ -112,7 +113,9 @@ func TestNotKept(t *testing.T) {
 
 type failingDisk struct{}
 
-func (failingDisk) Sync() error { return errors.New("the disk has failed") }
+func (failingDisk) Mark() durable.Mark { return 0 }
+
+func (failingDisk) Sync(durable.Mark) error { return errors.New("the disk has failed") }
 
 // TestGivenUp: what nobody knows the sending of, and a copy that cannot be made, are told by name and go after a week, and a record that is as
 // old without its message goes, too.

@@ -152,7 +152,7 @@ func (m *copiedMessage) keep(ctx context.Context, content io.Reader) error {
 		return err
 	}
 	if m.kept = folder.open(m.name); m.kept != nil {
-		if err := folder.shared.Sync(); err != nil { // who has kept it may not have come so far
+		if err := folder.shared.Sync(folder.shared.Mark()); err != nil { // who has kept it may not have come so far
 			m.kept.close()
 			return backends.Fail(backends.Temporary, "keep a message: %w", err)
 		}

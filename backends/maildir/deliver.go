@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/durable"
 )
 
 // Deliver implements [backends.Receiver].
@@ -67,6 +68,7 @@ type target struct {
 	done    bool // it is on stable storage
 	failure *backends.Failure
 	copy    string            // the message's id in the box, once it is done; empty: not known
+	mark    durable.Mark      // of the folder that gets the copy, from before it has its name
 	release func(stored bool) // of the room reserved; nil: none
 }
 
@@ -226,6 +228,7 @@ const confirmsAtOnce = 8
 func (d *delivering) place(ctx context.Context, m *written) {
 	var named []*target
 	for _, t := range d.nameOrder(m) {
+		t.mark = d.store.syncs.Mark(filepath.Join(t.box.dir, "new"))
 		if err := d.name(ctx, t, m); err != nil {
 			t.failure = storageFailure("giving a message its name", err)
 			continue
@@ -273,7 +276,7 @@ func (d *delivering) name(ctx context.Context, t *target, m *written) error {
 // confirm makes the name of a copy durable, or takes back what cannot be made so.
 func (d *delivering) confirm(t *target, m *written) {
 	folder := filepath.Join(t.box.dir, "new")
-	if err := d.store.syncs.Sync(folder, d.store.disk.SyncDir); err != nil {
+	if err := d.store.syncs.Sync(folder, t.mark, d.store.disk.SyncDir); err != nil {
 		d.use.recent.set(t.to, d.Key, suspect)
 		d.discard(filepath.Join(folder, m.name))
 		t.failure = storageFailure("syncing the folder of a message", err)
