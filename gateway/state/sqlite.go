@@ -95,6 +95,22 @@ func emptyLog(ctx context.Context, o Options, file string) error {
 		return fmt.Errorf("the state database %s is being read by another process for longer than %s: see which one has it open "+
 			"(a backup, a query by hand), let it end, and try again", file, o.Patience)
 	}
+	return syncEmptied(file + "-wal")
+}
+
+// syncEmptied has it on the disk that the log is empty. Until then the file has what the log on the disk may lack, and parts of it in older
+// versions: a power cut would bring these back.
+func syncEmptied(log string) error {
+	f, err := os.OpenFile(log, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("the state database: %w", err)
+	}
 	return nil
 }
 
