@@ -63,9 +63,7 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Add([]byte(`<s:Envelope xmlns:s="x"><UserResponse><ErrorCode>NoError</ErrorCode><UserSetting><Name>UserDN</Name><Value>/o</Value></UserSetting></UserResponse></s:Envelope>`))
 	f.Fuzz(func(t *testing.T, document []byte) {
-		if len(document) > 64<<10 {
-			t.Skip()
-		}
+		document = document[:min(len(document), 64<<10)] // no more is ever read
 		if a, err := readPOX(document); err == nil && len(a.found.LegacyDN)+len(a.toURL) > 2*textMost {
 			t.Errorf("%d octets", len(a.found.LegacyDN))
 		}
