@@ -28,9 +28,9 @@ var (
 // its next command on, and ends there where how the device logs in has changed.
 //
 // It fails with [ErrNotFound], [ErrExists], [ErrChanged] and [ErrNeedsPassword], and with what is wrong with the device, in words.
-func (b *Book) Set(ctx context.Context, before, after Device, newPassword bool) (made *Device, password string, err error) {
+func (r *Registry) Set(ctx context.Context, before, after Device, newPassword bool) (made *Device, password string, err error) {
 	after.Password, after.Created = before.Password, before.Created
-	if err := after.Check(b.o.Now()); err != nil {
+	if err := after.Check(r.o.Now()); err != nil {
 		return nil, "", err
 	}
 	moved := after.Store != before.Store || after.Account != before.Account
@@ -39,14 +39,14 @@ func (b *Book) Set(ctx context.Context, before, after Device, newPassword bool) 
 	}
 	draft := after.entry()
 	var own error // without words on passwords around it
-	entry, password, err := b.o.Passwords.ChangeWith(ctx, *draft, newPassword && after.Proof == ByPassword, func(tx *state.Tx, p login.AppPassword) error {
+	entry, password, err := r.o.Passwords.ChangeWith(ctx, *draft, newPassword && after.Proof == ByPassword, func(tx *state.Tx, p login.AppPassword) error {
 		own = update(tx, &before, &after, p)
 		return own
 	})
 	if err != nil {
 		return nil, "", cmp.Or(own, err)
 	}
-	b.outdate()
+	r.outdate()
 	after.Password = entry.ID
 	return &after, password, nil
 }

@@ -12,7 +12,7 @@ import (
 // TestSet: what is changed counts for open sessions, which end where the login is another one; the password stays unless
 // another one is asked for, and what cannot be changed so changes nothing.
 func TestSet(t *testing.T) {
-	each(t, func(t *testing.T, open func() *Book) {
+	each(t, func(t *testing.T, open func() *Registry) {
 		b := open()
 		_, text, err := b.Add(t.Context(), scanner(), "office-id")
 		if err != nil {
@@ -88,9 +88,9 @@ func TestSet(t *testing.T) {
 }
 
 // is a device as the database has it.
-func (b *Book) is(t *testing.T, name string) *Device {
+func (r *Registry) is(t *testing.T, name string) *Device {
 	t.Helper()
-	d, err := b.Get(t.Context(), name)
+	d, err := r.Get(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,10 +98,10 @@ func (b *Book) is(t *testing.T, name string) *Device {
 }
 
 // hash is that of the scanner's password; empty: it has none.
-func (b *Book) hash(t *testing.T) string {
+func (r *Registry) hash(t *testing.T) string {
 	t.Helper()
-	d := b.is(t, "scanner")
-	all, err := b.o.Passwords.Find(t.Context(), d.Store, d.Account)
+	d := r.is(t, "scanner")
+	all, err := r.o.Passwords.Find(t.Context(), d.Store, d.Account)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func (b *Book) hash(t *testing.T) string {
 
 // TestRename: a device with another name keeps its password, its open session and what it has sent today, and takes nobody's name.
 func TestRename(t *testing.T) {
-	each(t, func(t *testing.T, open func() *Book) {
+	each(t, func(t *testing.T, open func() *Registry) {
 		b := open()
 		d := scanner()
 		d.Sending.PerDay = 2

@@ -29,12 +29,12 @@ import (
 
 func TestMain(m *testing.M) { databases.Main(m) }
 
-var _ login.Devices = (*Book)(nil)
+var _ login.Devices = (*Registry)(nil)
 
 // each runs a test on SQLite and on PostgreSQL. A call of open is another process on the same database.
-func each(t *testing.T, f func(t *testing.T, open func() *Book)) {
+func each(t *testing.T, f func(t *testing.T, open func() *Registry)) {
 	databases.Each(t, func(t *testing.T, o state.Options) {
-		f(t, func() *Book {
+		f(t, func() *Registry {
 			db := databases.Open(t, o)
 			return New(Options{Log: zerolog.Nop(), DB: db, Passwords: passwords.New(db), Counts: quota.New(db)})
 		})
@@ -54,9 +54,9 @@ func printer(name string, networks ...string) Device {
 	return d
 }
 
-func (b *Book) mustAdd(t *testing.T, d Device) *Device {
+func (r *Registry) mustAdd(t *testing.T, d Device) *Device {
 	t.Helper()
-	made, _, err := b.Add(t.Context(), d, "office-id")
+	made, _, err := r.Add(t.Context(), d, "office-id")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func (b *Book) mustAdd(t *testing.T, d Device) *Device {
 
 // TestKept: what is added is found by another process, has one password, and is switched off, on and removed.
 func TestKept(t *testing.T) {
-	each(t, func(t *testing.T, open func() *Book) {
+	each(t, func(t *testing.T, open func() *Registry) {
 		b, other := open(), open()
 		full := scanner()
 		full.Place, full.Protocols, full.Legacy = "2nd floor", []string{Submission, POP3, POP3}, true
@@ -128,7 +128,7 @@ func TestKept(t *testing.T) {
 
 // TestNetworks: an address is the device's with the smallest network around it, and two devices cannot have the same one.
 func TestNetworks(t *testing.T) {
-	each(t, func(t *testing.T, open func() *Book) {
+	each(t, func(t *testing.T, open func() *Registry) {
 		b := open()
 		b.mustAdd(t, printer("floor", "10.0.0.0/8", "2001:db8:0:1::/64"))
 		b.mustAdd(t, printer("one", "10.1.2.3/32"))
@@ -246,7 +246,7 @@ func (a authorityOf) pem() string {
 // TestCertificates: a certificate is the device's by its fingerprint, or by authority and name; one that has expired, that
 // another authority has signed or that is for another use is not.
 func TestCertificates(t *testing.T) {
-	each(t, func(t *testing.T, open func() *Book) {
+	each(t, func(t *testing.T, open func() *Registry) {
 		b, a, stranger := open(), newAuthority(t), newAuthority(t)
 		client := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 		own, _ := authorityOf{}.issue(t, &x509.Certificate{Subject: pkix.Name{CommonName: "alone"}})
@@ -292,7 +292,7 @@ func TestCertificates(t *testing.T) {
 
 // TestTake: more than a minute's messages wait, more than a day's are refused, and what was not taken does not count.
 func TestTake(t *testing.T) {
-	each(t, func(t *testing.T, open func() *Book) {
+	each(t, func(t *testing.T, open func() *Registry) {
 		b := open()
 		now := time.Now()
 		b.o.Now = func() time.Time { return now }
@@ -347,7 +347,7 @@ func TestFaultIsNoPeak(t *testing.T) {
 // TestRefusedIsNotWaitedFor: a message that was not taken takes no other's turn, one that no day has room for is refused for
 // good, and a device that was added again begins anew.
 func TestRefusedIsNotWaitedFor(t *testing.T) {
-	each(t, func(t *testing.T, open func() *Book) {
+	each(t, func(t *testing.T, open func() *Registry) {
 		b := open()
 		now := time.Now()
 		b.o.Now = func() time.Time { return now }
@@ -380,9 +380,9 @@ func TestRefusedIsNotWaitedFor(t *testing.T) {
 }
 
 // session is one of the scanner's.
-func (b *Book) session(t *testing.T) *Session {
+func (r *Registry) session(t *testing.T) *Session {
 	t.Helper()
-	s, err := b.Session(t.Context(), "scanner")
+	s, err := r.Session(t.Context(), "scanner")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -416,7 +416,7 @@ func TestRights(t *testing.T) {
 
 // TestNotes: last use and last error are written together, and seldom.
 func TestNotes(t *testing.T) {
-	each(t, func(t *testing.T, open func() *Book) {
+	each(t, func(t *testing.T, open func() *Registry) {
 		b := open()
 		b.mustAdd(t, scanner())
 		b.Note("scanner", Use{From: "192.0.2.7"})

@@ -3,18 +3,18 @@
 // proves itself without a password, what it may send to whom and how much, what is done to its mail, and who is told of
 // what became of it.
 //
-//	book := devices.New(devices.Options{Log: log, DB: db, Passwords: kept, Counts: counts})
-//	made, password, err := book.Add(ctx, devices.Device{Name: "scanner", Owner: "it@sakes.example", …})
-//	session, err := book.Session(ctx, "scanner") // once it has logged in
+//	registry := devices.New(devices.Options{Log: log, DB: db, Passwords: kept, Counts: counts})
+//	made, password, err := registry.Add(ctx, devices.Device{Name: "scanner", Owner: "it@sakes.example", …})
+//	session, err := registry.Session(ctx, "scanner") // once it has logged in
 //	err = session.Over(ctx)                      // at each command: it may be off by now
 //	wait, err := session.Take(ctx, 3)            // a message for three recipients may go, after wait
-//	book.Note("scanner", devices.Use{From: "192.0.2.7"})
+//	registry.Note("scanner", devices.Use{From: "192.0.2.7"})
 //
 // Every process has a table of all devices. What is said of a device is at most a quarter of a second old: whoever finds the
 // table older asks the database for one number, which tells whether it is still so, and all others wait for that answer. So
 // no command of a device asks by itself, and what one process changes counts for all of them after that time, on SQLite and on
-// PostgreSQL alike; [Book.Settle] waits for it. What is only of interest, when a device was used and what went wrong last, is
-// written seldom, by [Book.Run].
+// PostgreSQL alike; [Registry.Settle] waits for it. What is only of interest, when a device was used and what went wrong last, is
+// written seldom, by [Registry.Run].
 //
 // # Which device it is
 //

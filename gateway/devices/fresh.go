@@ -26,16 +26,16 @@ type known struct {
 func (k *known) fresh(at time.Time) bool { return k != nil && at.Sub(k.asked) < freshFor }
 
 // now is the table as it was at most freshFor ago. The one who finds it older asks the database, and the others wait for that.
-func (b *Book) now(ctx context.Context) (*table, error) {
+func (r *Registry) now(ctx context.Context) (*table, error) {
 	for began := time.Now(); ; {
-		if k := b.known.Load(); k.fresh(began) {
+		if k := r.known.Load(); k.fresh(began) {
 			return k.table, k.err
 		}
 		// The answer is for all who wait: whoever asks for it may leave before it is there.
-		answered := b.asking.DoChan("", func() (any, error) {
+		answered := r.asking.DoChan("", func() (any, error) {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askMost)
 			defer cancel()
-			return nil, b.ask(ctx)
+			return nil, r.ask(ctx)
 		})
 		select {
 		case <-answered: // where the question began long before this call, it is asked once more
@@ -46,27 +46,27 @@ func (b *Book) now(ctx context.Context) (*table, error) {
 }
 
 // ask asks the database whether there are changes, and reads all devices where there are.
-func (b *Book) ask(ctx context.Context) error {
+func (r *Registry) ask(ctx context.Context) error {
 	next := &known{asked: time.Now()}
-	last := b.last()
-	next.table, next.err = b.look(ctx, last)
+	last := r.last()
+	next.table, next.err = r.look(ctx, last)
 	if next.err != nil {
 		next.table = last
 	}
-	b.known.Store(next)
+	r.known.Store(next)
 	return next.err
 }
 
 // read gives the last table where it is still right, or else another one.
-func (b *Book) read(ctx context.Context, last *table) (*table, error) {
-	version, err := b.version(ctx)
+func (r *Registry) read(ctx context.Context, last *table) (*table, error) {
+	version, err := r.version(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if last != nil && last.version == version {
 		return last, nil
 	}
-	all, err := b.List(ctx)
+	all, err := r.List(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -74,24 +74,24 @@ func (b *Book) read(ctx context.Context, last *table) (*table, error) {
 	for _, d := range all {
 		ids[d.Password] = true
 	}
-	b.paces.keep(ids)
+	r.paces.keep(ids)
 	return newTable(version, all), nil // what has changed meanwhile has another version: it is read again
 }
 
 // outdate has the database asked the next time: this process has changed something.
-func (b *Book) outdate() { b.known.Store(&known{table: b.last()}) }
+func (r *Registry) outdate() { r.known.Store(&known{table: r.last()}) }
 
 // last is the last table that was read, however old; nil: none was.
-func (b *Book) last() *table {
-	if k := b.known.Load(); k != nil {
+func (r *Registry) last() *table {
+	if k := r.known.Load(); k != nil {
 		return k.table
 	}
 	return nil
 }
 
 // version is the number that every change makes another one.
-func (b *Book) version(ctx context.Context) (version int64, err error) {
-	err = b.o.DB.QueryRow(ctx, "SELECT COALESCE(MAX(version), 0) FROM device_changes").Scan(&version)
+func (r *Registry) version(ctx context.Context) (version int64, err error) {
+	err = r.o.DB.QueryRow(ctx, "SELECT COALESCE(MAX(version), 0) FROM device_changes").Scan(&version)
 	if err != nil {
 		return 0, fmt.Errorf("devices: %w", err)
 	}
@@ -100,4 +100,4 @@ func (b *Book) version(ctx context.Context) (version int64, err error) {
 
 // Settle waits until all gateways go by what was changed before, which they do without being told. Whoever changes a device
 // at a command line calls it, so that what the command says is so when it has ended.
-func (b *Book) Settle(ctx context.Context) { pause.For(ctx, freshFor) }
+func (r *Registry) Settle(ctx context.Context) { pause.For(ctx, freshFor) }

@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// asked is a book whose database is asked in a test's own way, and how often it was.
+// asked is a registry whose database is asked in a test's own way, and how often it was.
 type asked struct {
-	*Book
+	*Registry
 	times int
 }
 
 func newAsked(answer func(ctx context.Context, time int) (*table, error)) *asked {
-	a := &asked{Book: New(Options{})}
+	a := &asked{Registry: New(Options{})}
 	a.look = func(ctx context.Context, _ *table) (*table, error) {
 		a.times++ // one at a time asks
 		return answer(ctx, a.times)

@@ -32,16 +32,16 @@ type note struct {
 // errorMost bounds the text of a last error, in octets.
 const errorMost = 400
 
-// Note remembers the use of a device, until [Book.Run] writes it down. It waits for nothing.
-func (b *Book) Note(name string, u Use) {
-	now := b.o.Now()
-	b.notes.mu.Lock()
-	defer b.notes.mu.Unlock()
-	if b.notes.pending == nil {
-		b.notes.pending = make(map[string]note)
+// Note remembers the use of a device, until [Registry.Run] writes it down. It waits for nothing.
+func (r *Registry) Note(name string, u Use) {
+	now := r.o.Now()
+	r.notes.mu.Lock()
+	defer r.notes.mu.Unlock()
+	if r.notes.pending == nil {
+		r.notes.pending = make(map[string]note)
 	}
-	n, there := b.notes.pending[name]
-	if !there && len(b.notes.pending) >= mostDevices {
+	n, there := r.notes.pending[name]
+	if !there && len(r.notes.pending) >= mostDevices {
 		return
 	}
 	if u.Failed != "" {
@@ -50,7 +50,7 @@ func (b *Book) Note(name string, u Use) {
 	} else {
 		n.used, n.from = now, u.From
 	}
-	b.notes.pending[name] = n
+	r.notes.pending[name] = n
 }
 
 // writeEvery is how seldom it is written when devices were used.
@@ -60,33 +60,33 @@ const writeEvery = 10 * time.Second
 const writeMost = 5 * time.Second
 
 // Run writes the notes down until the context ends, and then once more.
-func (b *Book) Run(ctx context.Context) {
+func (r *Registry) Run(ctx context.Context) {
 	ticker := time.NewTicker(writeEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			b.Write(ctx)
+			r.Write(ctx)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeMost)
 			defer cancel()
-			b.Write(last)
+			r.Write(last)
 			return
 		}
 	}
 }
 
 // Write writes down what was noted. What cannot be written is forgotten: it is of interest only.
-func (b *Book) Write(ctx context.Context) {
-	b.notes.mu.Lock()
-	pending := b.notes.pending
-	b.notes.pending = nil
-	b.notes.mu.Unlock()
+func (r *Registry) Write(ctx context.Context) {
+	r.notes.mu.Lock()
+	pending := r.notes.pending
+	r.notes.pending = nil
+	r.notes.mu.Unlock()
 	if len(pending) == 0 {
 		return
 	}
 	names := slices.Sorted(maps.Keys(pending)) // in one order: nodes do not wait for one another in a circle
-	err := b.o.DB.Write(ctx, func(tx *state.Tx) error {
+	err := r.o.DB.Write(ctx, func(tx *state.Tx) error {
 		for _, name := range names {
 			if err := pending[name].write(tx, name); err != nil {
 				return err
@@ -95,7 +95,7 @@ func (b *Book) Write(ctx context.Context) {
 		return nil
 	})
 	if err != nil {
-		b.o.Log.Warn().Err(err).Int("devices", len(names)).Msg("the last use of devices cannot be written down")
+		r.o.Log.Warn().Err(err).Int("devices", len(names)).Msg("the last use of devices cannot be written down")
 	}
 }
 

@@ -22,8 +22,8 @@ import (
 	"github.com/dipylon/dipylon/gateway/state"
 )
 
-// Book has the devices of one installation. Its methods may be called from any goroutine.
-type Book struct {
+// Registry has the devices of one installation. Its methods may be called from any goroutine.
+type Registry struct {
 	o     Options
 	paces paces
 	notes notes
@@ -34,7 +34,7 @@ type Book struct {
 	look func(ctx context.Context, last *table) (*table, error)
 }
 
-// Options are what a Book is made of. DB and Passwords are needed.
+// Options are what a Registry is made of. DB and Passwords are needed.
 type Options struct {
 	Log       zerolog.Logger
 	DB        *state.DB
@@ -47,13 +47,13 @@ type Options struct {
 }
 
 // New gives the devices that are kept in a database.
-func New(o Options) *Book {
+func New(o Options) *Registry {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	b := &Book{o: o}
-	b.look = b.read
-	return b
+	r := &Registry{o: o}
+	r.look = r.read
+	return r
 }
 
 // The errors that callers tell apart.
@@ -116,8 +116,8 @@ func date(seconds int64) time.Time {
 }
 
 // List gives all devices, by name.
-func (b *Book) List(ctx context.Context) (all []*Device, err error) {
-	rows, err := b.o.DB.Query(ctx, "SELECT "+columns+from+"ORDER BY d.name")
+func (r *Registry) List(ctx context.Context) (all []*Device, err error) {
+	rows, err := r.o.DB.Query(ctx, "SELECT "+columns+from+"ORDER BY d.name")
 	if err != nil {
 		return nil, fmt.Errorf("devices: %w", err)
 	}
@@ -133,8 +133,8 @@ func (b *Book) List(ctx context.Context) (all []*Device, err error) {
 }
 
 // Get gives one device; otherwise: [ErrNotFound].
-func (b *Book) Get(ctx context.Context, name string) (*Device, error) {
-	all, err := b.List(ctx)
+func (r *Registry) Get(ctx context.Context, name string) (*Device, error) {
+	all, err := r.List(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -146,21 +146,21 @@ func (b *Book) Get(ctx context.Context, name string) (*Device, error) {
 
 // Add adds a device, of whose account the store has this id (empty: it is not known yet). When it returns, the device is on
 // the disk; its password, if it has one, is in the caller's hands alone.
-func (b *Book) Add(ctx context.Context, d Device, accountID string) (made *Device, password string, err error) {
-	if err := d.Check(b.o.Now()); err != nil {
+func (r *Registry) Add(ctx context.Context, d Device, accountID string) (made *Device, password string, err error) {
+	if err := d.Check(r.o.Now()); err != nil {
 		return nil, "", err
 	}
 	draft := d.entry()
 	draft.Label, draft.Owner = labelOf(d.Name), accountID
 	var own error // without words on passwords around it: the device may have none
-	entry, password, err := b.o.Passwords.AddWith(ctx, *draft, func(tx *state.Tx, p login.AppPassword) error {
+	entry, password, err := r.o.Passwords.AddWith(ctx, *draft, func(tx *state.Tx, p login.AppPassword) error {
 		own = insert(tx, &d, p)
 		return own
 	})
 	if err != nil {
 		return nil, "", cmp.Or(own, err)
 	}
-	b.outdate()
+	r.outdate()
 	d.Password, d.Created, d.accountID = entry.ID, entry.Created, accountID
 	return &d, password, nil
 }
@@ -237,20 +237,20 @@ func first(tx *state.Tx, condition, argument string, is func(*Device) bool) (nam
 	return name, found, err
 }
 
-// SetDisabled switches a device off or on. An open session of one that is off ends at its next command, see [Book.Settle].
-func (b *Book) SetDisabled(ctx context.Context, name string, disabled bool) error {
+// SetDisabled switches a device off or on. An open session of one that is off ends at its next command, see [Registry.Settle].
+func (r *Registry) SetDisabled(ctx context.Context, name string, disabled bool) error {
 	var value int64
 	if disabled {
 		value = 1
 	}
-	return b.change(ctx, name, func(tx *state.Tx) (int64, error) {
+	return r.change(ctx, name, func(tx *state.Tx) (int64, error) {
 		return tx.Exec("UPDATE app_passwords SET disabled = $1 WHERE device = $2", value, name)
 	})
 }
 
-// Remove removes a device with its password. An open session of it ends at its next command, see [Book.Settle].
-func (b *Book) Remove(ctx context.Context, name string) error {
-	return b.change(ctx, name, func(tx *state.Tx) (int64, error) {
+// Remove removes a device with its password. An open session of it ends at its next command, see [Registry.Settle].
+func (r *Registry) Remove(ctx context.Context, name string) error {
+	return r.change(ctx, name, func(tx *state.Tx) (int64, error) {
 		if _, err := tx.Exec("DELETE FROM devices WHERE name = $1", name); err != nil {
 			return 0, err
 		}
@@ -258,12 +258,12 @@ func (b *Book) Remove(ctx context.Context, name string) error {
 	})
 }
 
-func (b *Book) change(ctx context.Context, name string, f func(*state.Tx) (int64, error)) error {
+func (r *Registry) change(ctx context.Context, name string, f func(*state.Tx) (int64, error)) error {
 	if name == "" {
 		return fmt.Errorf("%w: it has no name", ErrNotFound)
 	}
-	defer b.outdate()
-	return b.o.DB.Write(ctx, func(tx *state.Tx) error {
+	defer r.outdate()
+	return r.o.DB.Write(ctx, func(tx *state.Tx) error {
 		if err := passwords.DevicesChanged(tx); err != nil {
 			return err
 		}
@@ -276,14 +276,14 @@ func (b *Book) change(ctx context.Context, name string, f func(*state.Tx) (int64
 }
 
 // Of implements [login.Devices].
-func (b *Book) Of(ctx context.Context, at netip.Addr, certificates []*x509.Certificate) (*login.AppPassword, error) {
-	t, err := b.now(ctx)
+func (r *Registry) Of(ctx context.Context, at netip.Addr, certificates []*x509.Certificate) (*login.AppPassword, error) {
+	t, err := r.now(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if d := t.certified(certificates); d != nil {
-		if err := t.valid(d, certificates, b.o.Now()); err != nil {
-			b.Note(d.Name, Use{From: at.String(), Failed: err.Error()})
+		if err := t.valid(d, certificates, r.o.Now()); err != nil {
+			r.Note(d.Name, Use{From: at.String(), Failed: err.Error()})
 			return nil, err
 		}
 		return d.entry(), nil
@@ -295,18 +295,18 @@ func (b *Book) Of(ctx context.Context, at netip.Addr, certificates []*x509.Certi
 }
 
 // Refused implements [login.Devices].
-func (b *Book) Refused(device, why string) { b.Note(device, Use{Failed: why}) }
+func (r *Registry) Refused(device, why string) { r.Note(device, Use{Failed: why}) }
 
 // Certified implements [login.Devices].
-func (b *Book) Certified(certificates []*x509.Certificate) bool {
+func (r *Registry) Certified(certificates []*x509.Certificate) bool {
 	if len(certificates) == 0 {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), certifiedMost)
 	defer cancel()
-	t, err := b.now(ctx)
+	t, err := r.now(ctx)
 	if err != nil {
-		t = b.last()
+		t = r.last()
 	}
 	return t != nil && t.certified(certificates) != nil
 }

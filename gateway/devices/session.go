@@ -2,6 +2,7 @@ package devices
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,13 +14,28 @@ import (
 // Session is a device that has logged in. It belongs to one connection.
 type Session struct {
 	*Device
-	book    *Book
-	version int64
+	registry *Registry
+	version  int64
+}
+
+// SessionOf gives the device of a login; nil: it is none. r may be nil, where there are no devices.
+func (r *Registry) SessionOf(ctx context.Context, name string) (*Session, error) {
+	switch {
+	case name == "":
+		return nil, nil
+	case r == nil:
+		return nil, errors.New("there are no devices here")
+	}
+	session, err := r.Session(ctx, name)
+	if err != nil {
+		return nil, backends.Fail(backends.Temporary, "device %s: %w", name, err)
+	}
+	return session, nil
 }
 
 // Session gives the device of a login.
-func (b *Book) Session(ctx context.Context, name string) (*Session, error) {
-	t, err := b.now(ctx)
+func (r *Registry) Session(ctx context.Context, name string) (*Session, error) {
+	t, err := r.now(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +43,7 @@ func (b *Book) Session(ctx context.Context, name string) (*Session, error) {
 	if d == nil {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, name)
 	}
-	return &Session{Device: d, book: b, version: t.version}, nil
+	return &Session{Device: d, registry: r, version: t.version}, nil
 }
 
 // overMost is how long a command waits to hear that it is not the last one.
@@ -36,12 +52,12 @@ const overMost = 2 * time.Second
 // Over says why the device's session ends now, in words for the device's log; nil: it goes on. While the database does not
 // answer it goes on: nothing can be taken in then anyway.
 func (s *Session) Over(ctx context.Context) error {
-	if !s.Expires.IsZero() && !s.book.o.Now().Before(s.Expires) {
+	if !s.Expires.IsZero() && !s.registry.o.Now().Before(s.Expires) {
 		return fmt.Errorf("the device %s has expired", s.Name)
 	}
 	ctx, cancel := context.WithTimeout(ctx, overMost)
 	defer cancel()
-	t, err := s.book.now(ctx)
+	t, err := s.registry.now(ctx)
 	if err != nil || t.version == s.version {
 		return nil //nolint:nilerr // see above
 	}
@@ -84,7 +100,7 @@ func (s *Session) MayReach(box address.Mailbox) bool {
 // Mail is what is done to the header of its mail.
 func (s *Session) Mail() content.DeviceMail {
 	m := content.DeviceMail{
-		Name: s.Sending.SenderName, Keep: s.Sending.KeepFrom, SubjectPrefix: s.Sending.SubjectPrefix, Charset: s.Sending.Charset, Now: s.book.o.Now(),
+		Name: s.Sending.SenderName, Keep: s.Sending.KeepFrom, SubjectPrefix: s.Sending.SubjectPrefix, Charset: s.Sending.Charset, Now: s.registry.o.Now(),
 	}
 	m.Sender, _ = s.Sender()
 	return m
@@ -115,12 +131,12 @@ func (s *Session) Take(ctx context.Context, recipients int) (wait time.Duration,
 		taken = append(taken, back)
 	}
 	id, sending := s.Password, s.Sending
-	wait, ok := s.book.paces.take(id, sending, s.book.o.Now())
+	wait, ok := s.registry.paces.take(id, sending, s.registry.o.Now())
 	if !ok {
 		giveBack(ctx)
 		return 0, nil, s.tooMuch("more than its rate lets leave within a day waits already")
 	}
-	taken = append(taken, func(context.Context) { s.book.paces.giveBack(id, sending) })
+	taken = append(taken, func(context.Context) { s.registry.paces.giveBack(id, sending) })
 	return wait, giveBack, nil
 }
 
@@ -132,7 +148,7 @@ func dayOf(device, what string) string { return "device:" + device + ":" + what 
 
 // takeOfDay counts what is bounded for 24 hours.
 func (s *Session) takeOfDay(ctx context.Context, what string, want, most int) (back func(context.Context), err error) {
-	counts := s.book.o.Counts
+	counts := s.registry.o.Counts
 	if most == 0 || counts == nil {
 		return func(context.Context) {}, nil
 	}
@@ -140,7 +156,7 @@ func (s *Session) takeOfDay(ctx context.Context, what string, want, most int) (b
 	giveBack := func(n int) func(context.Context) {
 		return func(ctx context.Context) {
 			if err := counts.GiveBack(ctx, key, n); err != nil {
-				s.book.o.Log.Warn().Err(err).Str("device", s.Name).Msg("a message that was not taken counts for the device's day")
+				s.registry.o.Log.Warn().Err(err).Str("device", s.Name).Msg("a message that was not taken counts for the device's day")
 			}
 		}
 	}
@@ -167,15 +183,15 @@ func (s *Session) neverFits(recipients int) error {
 }
 
 // Failed notes that something of the device's went wrong, in words.
-func (s *Session) Failed(what string) { s.book.Note(s.Name, Use{Failed: what}) }
+func (s *Session) Failed(what string) { s.registry.Note(s.Name, Use{Failed: what}) }
 
 // Used notes that the device has logged in.
-func (s *Session) Used(from string) { s.book.Note(s.Name, Use{From: from}) }
+func (s *Session) Used(from string) { s.registry.Note(s.Name, Use{From: from}) }
 
 // Done counts a message of the device's by what became of it: taken, deferred, refused.
 func (s *Session) Done(outcome string) {
-	if s.book.o.Observe != nil {
-		s.book.o.Observe(s.Name, outcome)
+	if s.registry.o.Observe != nil {
+		s.registry.o.Observe(s.Name, outcome)
 	}
 }
 

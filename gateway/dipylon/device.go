@@ -59,7 +59,7 @@ from then on, on all gateways.`,
 }
 
 // withDevices does something with the devices of the state that the configuration names.
-func withDevices(cmd *cobra.Command, from *source, f func(context.Context, *config.Config, *devices.Book) error) error {
+func withDevices(cmd *cobra.Command, from *source, f func(context.Context, *config.Config, *devices.Registry) error) error {
 	return withConfig(cmd, from, func(ctx context.Context, cfg *config.Config, o state.Options) error {
 		db, err := state.Open(ctx, o)
 		if err != nil {
@@ -77,8 +77,8 @@ func newDeviceList(from *source) *cobra.Command {
 		Short: "List the devices",
 		Args:  cobra.NoArgs,
 		RunE: action(func(cmd *cobra.Command, _ []string) error {
-			return withDevices(cmd, from, func(ctx context.Context, _ *config.Config, book *devices.Book) error {
-				all, err := book.List(ctx)
+			return withDevices(cmd, from, func(ctx context.Context, _ *config.Config, registry *devices.Registry) error {
+				all, err := registry.List(ctx)
 				if err != nil {
 					return withCode(exitTemporary, err)
 				}
@@ -129,8 +129,8 @@ func newDeviceShow(from *source) *cobra.Command {
 		Short: "Show all that is known of a device",
 		Args:  cobra.ExactArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
-			return withDevices(cmd, from, func(ctx context.Context, _ *config.Config, book *devices.Book) error {
-				d, err := book.Get(ctx, args[0])
+			return withDevices(cmd, from, func(ctx context.Context, _ *config.Config, registry *devices.Registry) error {
+				d, err := registry.Get(ctx, args[0])
 				switch {
 				case errors.Is(err, devices.ErrNotFound):
 					return err
@@ -242,11 +242,11 @@ func newDeviceSwitch(from *source, verb, to string, disabled bool) *cobra.Comman
 		Short: short,
 		Args:  cobra.ExactArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
-			return withDevices(cmd, from, func(ctx context.Context, _ *config.Config, book *devices.Book) error {
-				if err := book.SetDisabled(ctx, args[0], disabled); err != nil {
+			return withDevices(cmd, from, func(ctx context.Context, _ *config.Config, registry *devices.Registry) error {
+				if err := registry.SetDisabled(ctx, args[0], disabled); err != nil {
 					return deviceError(err)
 				}
-				book.Settle(ctx)
+				registry.Settle(ctx)
 				fmt.Fprintf(cmd.OutOrStdout(), "device %s is %s\n", args[0], to)
 				return nil
 			})
@@ -260,11 +260,11 @@ func newDeviceRemove(from *source) *cobra.Command {
 		Short: "Remove a device and its password for good; its open sessions end at their next command",
 		Args:  cobra.ExactArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
-			return withDevices(cmd, from, func(ctx context.Context, _ *config.Config, book *devices.Book) error {
-				if err := book.Remove(ctx, args[0]); err != nil {
+			return withDevices(cmd, from, func(ctx context.Context, _ *config.Config, registry *devices.Registry) error {
+				if err := registry.Remove(ctx, args[0]); err != nil {
 					return deviceError(err)
 				}
-				book.Settle(ctx)
+				registry.Settle(ctx)
 				fmt.Fprintf(cmd.OutOrStdout(), "device %s is removed\n", args[0])
 				return nil
 			})

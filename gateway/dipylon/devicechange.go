@@ -152,8 +152,8 @@ now, 78 the configuration is wrong.`,
 		Args: cobra.ExactArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
 			a.device.Name = args[0]
-			return withDevices(cmd, from, func(ctx context.Context, cfg *config.Config, book *devices.Book) error {
-				return a.addTo(ctx, cmd, cfg, book)
+			return withDevices(cmd, from, func(ctx context.Context, cfg *config.Config, registry *devices.Registry) error {
+				return a.addTo(ctx, cmd, cfg, registry)
 			})
 		}),
 	}
@@ -162,7 +162,7 @@ now, 78 the configuration is wrong.`,
 	return cmd
 }
 
-func (a *deviceFlags) addTo(ctx context.Context, cmd *cobra.Command, cfg *config.Config, book *devices.Book) error {
+func (a *deviceFlags) addTo(ctx context.Context, cmd *cobra.Command, cfg *config.Config, registry *devices.Registry) error {
 	if err := a.prepare(cfg, cmd.Flags().Changed); err != nil {
 		return err
 	}
@@ -170,11 +170,11 @@ func (a *deviceFlags) addTo(ctx context.Context, cmd *cobra.Command, cfg *config
 	if err != nil {
 		return err
 	}
-	made, password, err := book.Add(ctx, a.device, accountID)
+	made, password, err := registry.Add(ctx, a.device, accountID)
 	if err != nil {
 		return err
 	}
-	return a.done(ctx, cmd, cfg, book, "added", made, password)
+	return a.done(ctx, cmd, cfg, registry, "added", made, password)
 }
 
 // accountID is the store's own id of the device's account; empty: it is not to be asked, or does not answer.
@@ -186,8 +186,8 @@ func (a *deviceFlags) accountID(ctx context.Context, cmd *cobra.Command, cfg *co
 }
 
 // done tells of a device that is added or changed, once all gateways go by that.
-func (a *deviceFlags) done(ctx context.Context, cmd *cobra.Command, cfg *config.Config, book *devices.Book, what string, made *devices.Device, password string) error {
-	book.Settle(ctx)
+func (a *deviceFlags) done(ctx context.Context, cmd *cobra.Command, cfg *config.Config, registry *devices.Registry, what string, made *devices.Device, password string) error {
+	registry.Settle(ctx)
 	for _, w := range manage.DeviceWarnings(cfg, made) {
 		cmd.PrintErrf("warning: %s\n", w)
 	}
@@ -245,8 +245,8 @@ time, 78 the configuration is wrong.`,
   dipylon device set tickets --expires 2027-12-31 --per-day 500`,
 		Args: cobra.ExactArgs(1),
 		RunE: action(func(cmd *cobra.Command, args []string) error {
-			return withDevices(cmd, from, func(ctx context.Context, cfg *config.Config, book *devices.Book) error {
-				return changeDevice(ctx, cmd, cfg, book, args[0])
+			return withDevices(cmd, from, func(ctx context.Context, cfg *config.Config, registry *devices.Registry) error {
+				return changeDevice(ctx, cmd, cfg, registry, args[0])
 			})
 		}),
 	}
@@ -258,8 +258,8 @@ time, 78 the configuration is wrong.`,
 	return cmd
 }
 
-func changeDevice(ctx context.Context, cmd *cobra.Command, cfg *config.Config, book *devices.Book, name string) error {
-	before, err := book.Get(ctx, name)
+func changeDevice(ctx context.Context, cmd *cobra.Command, cfg *config.Config, registry *devices.Registry, name string) error {
+	before, err := registry.Get(ctx, name)
 	if err != nil {
 		return deviceError(err)
 	}
@@ -279,7 +279,7 @@ func changeDevice(ctx context.Context, cmd *cobra.Command, cfg *config.Config, b
 		}
 		a.device = a.device.OfAccount(id)
 	}
-	made, password, err := book.Set(ctx, *before, a.device, a.newPassword)
+	made, password, err := registry.Set(ctx, *before, a.device, a.newPassword)
 	switch {
 	case errors.Is(err, devices.ErrNeedsPassword):
 		return fmt.Errorf("the device %s: %w: name --%s", name, err, newPasswordFlag)
@@ -288,7 +288,7 @@ func changeDevice(ctx context.Context, cmd *cobra.Command, cfg *config.Config, b
 	case err != nil:
 		return err
 	}
-	return a.done(ctx, cmd, cfg, book, "changed", made, password)
+	return a.done(ctx, cmd, cfg, registry, "changed", made, password)
 }
 
 // takeNamed takes the flags that were named over into the same flags of something else, and says how many of them change it.

@@ -50,7 +50,7 @@ type Options struct {
 	// PlaintextLogin allows logins over connections without TLS (RFC 2595 §2.3) [no].
 	PlaintextLogin bool
 	// Devices are the machines among those who log in [there are none].
-	Devices *devices.Book
+	Devices *devices.Registry
 	// Legacy lets devices that are of the old kind come without TLS, or with one older than 1.2, which the listener offers
 	// then [no].
 	Legacy bool
@@ -296,7 +296,7 @@ func (s *session) Enter(ctx context.Context, e login.Entry) error {
 	if !e.Legacy && !s.safe() {
 		return errNoTLS
 	}
-	device, err := s.deviceOf(ctx, e)
+	device, err := s.o.Devices.SessionOf(ctx, e.Device)
 	if err != nil {
 		return err
 	}
@@ -327,21 +327,6 @@ func (s *session) Enter(ctx context.Context, e login.Entry) error {
 		device.Used(address(s.conn.Remote))
 	}
 	return nil
-}
-
-// deviceOf is the device that logs in; nil: it is none.
-func (s *session) deviceOf(ctx context.Context, e login.Entry) (*devices.Session, error) {
-	if e.Device == "" {
-		return nil, nil
-	}
-	if s.o.Devices == nil {
-		return nil, errors.New("there are no devices here")
-	}
-	device, err := s.o.Devices.Session(ctx, e.Device)
-	if err != nil {
-		return nil, backends.Fail(backends.Temporary, "device %s: %w", e.Device, err)
-	}
-	return device, nil
 }
 
 // address is a client's, without its port.

@@ -2,7 +2,6 @@ package routing
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -12,8 +11,6 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/header"
 	"github.com/dipylon/dipylon/gateway/content"
-	"github.com/dipylon/dipylon/gateway/devices"
-	"github.com/dipylon/dipylon/gateway/login"
 	"github.com/dipylon/dipylon/gateway/notice"
 	"github.com/dipylon/dipylon/gateway/receivers"
 	"github.com/dipylon/dipylon/gateway/replies"
@@ -63,21 +60,6 @@ func (s *submissionSession) Over(ctx context.Context) *smtp.Error {
 		return &smtp.Error{Code: 421, Enhanced: "4.7.1", Text: err.Error(), Fatal: true}
 	}
 	return nil
-}
-
-// deviceOf is the device that logs in; nil: it is none.
-func (s *submissionSession) deviceOf(ctx context.Context, e login.Entry) (*devices.Session, error) {
-	if e.Device == "" {
-		return nil, nil
-	}
-	if s.o.Devices == nil {
-		return nil, errors.New("there are no devices here")
-	}
-	device, err := s.o.Devices.Session(ctx, e.Device)
-	if err != nil {
-		return nil, backends.Fail(backends.Temporary, "device %s: %w", e.Device, err)
-	}
-	return device, nil
 }
 
 // forced is the reverse-path of a message: the device's own, whatever it says, if it has one.

@@ -52,19 +52,19 @@ func (a acting) Login(ctx context.Context, c backends.Credential) (backends.Acco
 // fleet is a gateway with a queue and devices, whose listener takes old ones.
 type fleet struct {
 	*queued
-	book *devices.Book
+	registry *devices.Registry
 }
 
 func newFleet(t *testing.T) *fleet {
 	f := &fleet{queued: newQueued(t)}
 	log := zerolog.Nop()
 	kept := passwords.New(f.db)
-	f.book = devices.New(devices.Options{Log: log, DB: f.db, Passwords: kept, Counts: quota.New(f.db)})
+	f.registry = devices.New(devices.Options{Log: log, DB: f.db, Passwords: kept, Counts: quota.New(f.db)})
 	f.options.Router.Swap(f.table(stores.Config{Name: "sakes", Domains: []string{"sakes.example"}, Default: true}.In(storestest.In(acting{receiver{f.sakes}}))))
 	f.options.Queue = f.spool
-	f.options.Devices, f.options.Legacy, f.options.PlaintextLogin = f.book, true, false
+	f.options.Devices, f.options.Legacy, f.options.PlaintextLogin = f.registry, true, false
 	f.options.Authenticator = login.NewAuthenticator(login.AuthenticatorOptions{
-		Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}), Table: f.options.Router.Table, Passwords: kept, Devices: f.book,
+		Log: log, Guard: login.NewGuard(login.GuardOptions{Log: log, Floor: time.Millisecond}), Table: f.options.Router.Table, Passwords: kept, Devices: f.registry,
 	})
 	return f
 }
@@ -79,7 +79,7 @@ func (f *fleet) add(name, at string, change func(*devices.Device)) (password str
 	if change != nil {
 		change(&d)
 	}
-	_, password, err := f.book.Add(f.t.Context(), d, "alice-id")
+	_, password, err := f.registry.Add(f.t.Context(), d, "alice-id")
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -220,14 +220,14 @@ func TestDeviceThatIsNotLetIn(t *testing.T) {
 		if err := authenticate(t, s, "PLAIN", "\x00alice@sakes.example\x00"+secret); err == nil {
 			t.Fatal("let in")
 		}
-		f.book.Write(t.Context())
-		d, err := f.book.Get(t.Context(), "elsewhere")
+		f.registry.Write(t.Context())
+		d, err := f.registry.Get(t.Context(), "elsewhere")
 		if err != nil || !strings.Contains(d.LastError, "not good from this address") {
 			t.Errorf("elsewhere: %q, %v", d.LastError, err)
 		}
 	}
 	for name, want := range map[string]string{"modern": "the device modern may not log in: it has to use TLS 1.2 or a newer one", "other": ""} {
-		if d, err := f.book.Get(t.Context(), name); err != nil || d.LastError != want {
+		if d, err := f.registry.Get(t.Context(), name); err != nil || d.LastError != want {
 			t.Errorf("%s: %q, %v", name, d.LastError, err)
 		}
 	}
@@ -340,7 +340,7 @@ func TestDeviceThroughTheEngine(t *testing.T) {
 	if all := f.waiting("far.example"); len(all) != 1 || !strings.HasSuffix(contentOf(t, all[0]), "\r\n\r\n.MAIL FROM:<ceo@far.example>\r\n") {
 		t.Errorf("there waits %+v", all)
 	}
-	if err := f.book.SetDisabled(t.Context(), "printer", true); err != nil {
+	if err := f.registry.SetDisabled(t.Context(), "printer", true); err != nil {
 		t.Fatal(err)
 	}
 	ask("MAIL FROM:<x@y.example>", "421 4.7.1 the device printer is switched off")
@@ -355,7 +355,7 @@ func TestManyDevices(t *testing.T) {
 	f := newFleet(t)
 	ip := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{127, 1, byte(i >> 8), byte(i)}) }
 	atOnce(t, many, func(i int) error {
-		_, _, err := f.book.Add(t.Context(), devices.Device{
+		_, _, err := f.registry.Add(t.Context(), devices.Device{
 			Name: fmt.Sprintf("d%03d", i), Store: "sakes", Account: "alice@sakes.example", Owner: "it@far.example", Proof: devices.ByNetwork, Legacy: true,
 			Networks: []netip.Prefix{netip.PrefixFrom(ip(i), 32)}, Sending: devices.Sending{Sender: "alice@sakes.example", PerMinute: 1},
 		}, "alice-id")

@@ -69,7 +69,7 @@ type Options struct {
 	// PlaintextLogin allows logins over connections without TLS (RFC 4954 §4) [no].
 	PlaintextLogin bool
 	// Devices are the machines among those who log in [there are none].
-	Devices *devices.Book
+	Devices *devices.Registry
 	// Legacy lets devices that are of the old kind come without TLS, or with one older than 1.2, which the listener offers
 	// then [no].
 	Legacy bool

@@ -183,7 +183,7 @@ func (s *submissionSession) Enter(ctx context.Context, e login.Entry) error {
 	if !e.Legacy && !s.safe() {
 		return errNoTLS
 	}
-	device, err := s.deviceOf(ctx, e)
+	device, err := s.o.Devices.SessionOf(ctx, e.Device)
 	if err != nil {
 		return err
 	}

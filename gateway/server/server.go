@@ -82,7 +82,7 @@ type Server struct {
 	winmail       *content.Winmail // opens TNEF in it, and in what clients read
 	gate          relay.Gate       // what of it does not leave now
 	quota         *quota.Counts    // of the recipients of a day
-	devices       *devices.Book
+	devices       *devices.Registry
 	track         *track.Recorder // what became of messages
 	endTrack      func()          // once nothing is logged any more; nil: it has not begun
 	routes        atomic.Pointer[route.Table]
