@@ -76,7 +76,7 @@ func runSend(ctx context.Context, args []string) error {
 		return err
 	}
 	s.record = file
-	run := fmt.Sprintf("%x.%x", time.Now().UnixMilli(), os.Getpid()) // senders may begin at the same time
+	run := fmt.Sprintf("%x%05x", time.Now().UnixMilli(), os.Getpid()) // senders may begin at the same time
 	var all sync.WaitGroup
 	for n := range *senders {
 		all.Go(func() { s.keepSending(ctx, fmt.Sprintf("%s-%d", run, n), rand.New(rand.NewPCG(*seed, uint64(n)))) })
