@@ -174,6 +174,7 @@ func (d *delivering) wasDelivered(t *target) bool {
 		return false
 	}
 	found, err := t.box.find(keyMark(d.Key))
+	folder := filepath.Dir(found)
 	switch {
 	case err != nil:
 		t.failure = storageFailure("looking for an earlier delivery", err)
@@ -186,7 +187,7 @@ func (d *delivering) wasDelivered(t *target) bool {
 		}
 	default:
 		// It got its name after its content had been synced; whether the name was is not known.
-		if err := t.box.disk.SyncDir(filepath.Dir(found)); err != nil {
+		if err := d.store.syncs.Sync(folder, d.store.syncs.Mark(folder), t.box.disk.SyncDir); err != nil {
 			d.use.recent.set(t.to, d.Key, suspect)
 			t.failure = storageFailure("syncing an earlier delivery", err)
 			break

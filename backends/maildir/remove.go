@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/dipylon/dipylon/backends"
+	"github.com/dipylon/dipylon/backends/durable"
 )
 
 // trash is the folder that Maildir++ has for deleted mail.
@@ -37,7 +38,13 @@ func (m *maildrop) Remove(ctx context.Context, ids []backends.MessageID, disposa
 	for i, id := range ids {
 		removals[i] = backends.Removal{ID: id, Failure: run.one(ctx, string(id))}
 	}
-	run.sync(removals)
+	if err := run.sync(); err != nil { // what is not durable was not done
+		for i := range removals {
+			if removals[i].Failure == nil {
+				removals[i].Failure = storageFailure("syncing a folder after removals", err)
+			}
+		}
+	}
 	return removals, nil
 }
 
@@ -62,7 +69,13 @@ type removing struct {
 	// into and outOf are folders with changes that are not durable yet. What was moved is
 	// made durable where it went before it is where it came from: after a power cut it may
 	// be in both places, and not in none.
-	into, outOf []string
+	into, outOf []changed
+}
+
+// changed is a folder in which names are added or removed.
+type changed struct {
+	dir    string
+	before durable.Mark
 }
 
 // one removes one message, wherever other programs have moved it meanwhile.
@@ -84,7 +97,7 @@ func (r *removing) dir(part string) string { return filepath.Join(r.drop.folder.
 
 func (r *removing) unlink(m record) error {
 	from := m.path(r.drop.folder.dir)
-	r.outOf = noted(r.outOf, filepath.Dir(from))
+	r.outOf = r.noted(r.outOf, filepath.Dir(from))
 	return r.drop.store.disk.Remove(from)
 }
 
@@ -102,26 +115,25 @@ func (r *removing) toTrash(m record) error {
 
 func (r *removing) move(m record, to string) error {
 	from := m.path(r.drop.folder.dir)
-	r.into, r.outOf = noted(r.into, filepath.Dir(to)), noted(r.outOf, filepath.Dir(from))
+	r.into, r.outOf = r.noted(r.into, filepath.Dir(to)), r.noted(r.outOf, filepath.Dir(from))
 	return r.drop.store.disk.Rename(from, to)
 }
 
-func noted(dirs []string, dir string) []string {
-	if slices.Contains(dirs, dir) {
-		return dirs
+// noted adds a folder that is about to be changed, if it is not there yet.
+func (r *removing) noted(folders []changed, dir string) []changed {
+	if slices.ContainsFunc(folders, func(c changed) bool { return c.dir == dir }) {
+		return folders
 	}
-	return append(dirs, dir)
+	return append(folders, changed{dir, r.drop.store.syncs.Mark(dir)})
 }
 
-// sync makes the removals durable, each folder once; what is not, was not done.
-func (r *removing) sync(removals []backends.Removal) {
-	err := syncDirs(r.drop.store.disk, append(r.into, r.outOf...)...)
-	if err == nil {
-		return
-	}
-	for i := range removals {
-		if removals[i].Failure == nil {
-			removals[i].Failure = storageFailure("syncing a folder after removals", err)
+// sync makes the changes durable, each folder once. The syncs are shared with deliveries: one that fails has failed for these, too.
+func (r *removing) sync() error {
+	s := r.drop.store
+	for _, c := range append(r.into, r.outOf...) {
+		if err := s.syncs.Sync(c.dir, c.before, s.disk.SyncDir); err != nil {
+			return err
 		}
 	}
+	return nil
 }

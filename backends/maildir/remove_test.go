@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -151,6 +152,56 @@ func TestRemoveFaults(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// syncsOfNew is a disk on which the syncs of new are another function's, and that tells of a new name.
+type syncsOfNew struct {
+	disk
+	sync  func() error
+	named func()
+}
+
+func (d syncsOfNew) Rename(from, to string) error {
+	defer d.named()
+	return d.disk.Rename(from, to)
+}
+
+func (d syncsOfNew) SyncDir(path string) error {
+	if filepath.Base(path) == "new" {
+		return d.sync()
+	}
+	return d.disk.SyncDir(path)
+}
+
+// TestFailureOfRemoval: the system tells of a failure once, so a removal's sync that fails has failed for a delivery, too, whose name was there
+// by then (I1).
+func TestFailureOfRemoval(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.take("old", hello, anna)
+	m := w.open(anna, "")
+	entries := list(t, m)
+	begun, named, proceed := make(chan struct{}), make(chan struct{}), make(chan error)
+	w.disk = syncsOfNew{sync: func() error {
+		close(begun)
+		return <-proceed
+	}}
+	var removals []backends.Removal
+	var verdicts []backends.Verdict
+	var both sync.WaitGroup
+	both.Go(func() { removals, _ = m.Remove(t.Context(), ids(entries), backends.DisposalRemove) })
+	<-begun
+	w.disk = syncsOfNew{sync: func() error { return nil }, named: func() { close(named) }}
+	both.Go(func() { verdicts = w.deliver(backends.Delivery{Key: "new", Recipients: backends.To(anna)}, hello) })
+	<-named
+	proceed <- syscall.EIO
+	both.Wait()
+	if len(removals) != 1 || removals[0].Failure == nil {
+		t.Errorf("the removal: %+v", removals)
+	}
+	if len(verdicts) != 1 || verdicts[0].Failure == nil {
+		t.Errorf("the delivery: %+v", verdicts)
 	}
 }
 

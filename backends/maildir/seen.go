@@ -20,7 +20,7 @@ func (m *maildrop) MarkSeen(ctx context.Context, ids []backends.MessageID) error
 			first = failed
 		}
 	}
-	if err := syncDirs(m.store.disk, append(run.into, run.outOf...)...); err != nil {
+	if err := run.sync(); err != nil {
 		return storageFailure("syncing a folder after marking messages", err)
 	}
 	if first != nil {

@@ -35,7 +35,7 @@ type Store struct {
 	now      func() time.Time
 	verifier argon2id.Verifier
 	closed   atomic.Bool
-	syncs    durable.Folders // of new
+	syncs    durable.Folders // of folders with messages
 
 	mu  sync.Mutex
 	use *inUse // nil: not configured
