@@ -346,9 +346,7 @@ func (d *destination) die(v verdict, all []Claimed) {
 		p.settle(all, tried)
 		tried = false
 	}
-	if p.sweep {
-		d.r.backoffs.swept(d.name, p.next)
-	}
+	d.r.backoffs.sweep(d.name, p.next, p.sweep)
 	if d.out {
 		d.giveOut(until)
 	} else {

@@ -217,6 +217,35 @@ func TestDelayBeforeAnHour(t *testing.T) {
 	}
 }
 
+// TestDelayOfWhatWaitedBefore: mail that has waited for long when its destination fails for the first time is looked through as soon as
+// something of it has waited too long, and not that long after the failure.
+func TestDelayOfWhatWaitedBefore(t *testing.T) {
+	w := newWorld(t, many)
+	w.relay.Limits.Connections = 1
+	w.relay.Schedules.Normal = relay.Schedule{Retries: []time.Duration{time.Minute, 5 * time.Minute, time.Hour}, Delay: 10 * time.Minute}
+	add := func(name string, age time.Duration) {
+		m := letter(name, "a@dead.example")
+		m.Received = w.clock.Now().Add(-age)
+		w.add(m, text)
+	}
+	add("old", 8*time.Minute)
+	w.run(t)
+	w.rest(t)
+	w.advance(time.Minute)
+	for n := range 9 { // the destination is tried with these from now on
+		add(fmt.Sprint("young", n), 0)
+	}
+	w.rest(t)
+	if n := count(w, "Action: delayed"); n != 0 {
+		t.Errorf("%d senders were told of a delay before its time", n)
+	}
+	w.advance(5 * time.Minute)
+	w.rest(t)
+	if n := count(w, "Action: delayed"); n != 1 {
+		t.Errorf("%d senders were told of a delay, and one had to be", n)
+	}
+}
+
 func count(w *world, words string) (n int) {
 	w.queue.mu.Lock()
 	defer w.queue.mu.Unlock()

@@ -275,11 +275,12 @@ func (b *backoffs) leave(name string, o backoff, now time.Time) (until time.Time
 	return o.until, !now.Before(o.sweep)
 }
 
-// swept notes when the mail is to be looked through again.
-func (b *backoffs) swept(name string, next time.Time) {
+// sweep notes when something of the mail has waited too long: when it is to be looked through, if it just was (swept), and otherwise at the
+// latest.
+func (b *backoffs) sweep(name string, next time.Time, swept bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if was, ok := b.down[name]; ok {
+	if was, ok := b.down[name]; ok && (swept || next.Before(was.sweep)) {
 		was.sweep = next
 		b.down[name] = was
 	}
