@@ -134,7 +134,8 @@ func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, 
 
 // Failed is closed when a sync has failed. What the system had to write then may be lost, though later
 // syncs succeed, so nothing is written any more: whoever runs the gateway ends it, and the next start reads
-// what the disk has. It is closed as well when SQLite has found the database damaged; the next start says what of it is. PostgreSQL does that for itself: the channel is never closed then.
+// what the disk has. It is closed as well when SQLite has found the database damaged: the next start says what of it
+// is. PostgreSQL does all that for itself, and the channel is never closed then.
 func (db *DB) Failed() <-chan struct{} {
 	if db.writer == nil {
 		return nil

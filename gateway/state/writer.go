@@ -136,8 +136,8 @@ func (w *writer) carryOut(group []*job) {
 	}
 	if isDamage(err) {
 		w.damaged = true
-	}
-	if errors.Is(err, ErrUnsynced) || isDamage(err) {
+		close(w.broken)
+	} else if errors.Is(err, ErrUnsynced) {
 		close(w.broken)
 	}
 	if w.failed = err != nil; w.failed {
@@ -241,7 +241,7 @@ func (w *writer) one(ctx context.Context, j *job) error {
 // failing sync has left of the transaction: it would come to life after it was told as failed.
 // As it is, the next transaction is written over it.
 func (w *writer) rollBack() {
-	if w.conn == nil {
+	if w.conn == nil || w.damaged { // see leave
 		return
 	}
 	err := w.exec(context.Background(), "ROLLBACK")
