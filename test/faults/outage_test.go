@@ -303,7 +303,12 @@ func (w *outageWorld) hopBack(since time.Time, place int) {
 	}
 	for domain, n := range count {
 		if n > most {
-			w.t.Errorf("%s was tried %d times in %s, and %d times are in the schedule", domain, n, time.Since(since), most)
+			w.t.Errorf("%s was tried %d times in %s, and %d times are in the schedule:", domain, n, time.Since(since), most)
+			for _, e := range w.gateway.Log.Since(place) {
+				if strings.Contains(e.Text, domain) {
+					w.t.Log(e.Text)
+				}
+			}
 		}
 	}
 	w.become("good")
