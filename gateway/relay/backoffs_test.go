@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -22,5 +23,26 @@ func TestBackoffIsByTheWallClock(t *testing.T) {
 	set := begin.Round(0).Add(90 * time.Minute)
 	if until, _ := b.failed("x.example", wait, set); !until.Equal(set.Add(2 * time.Hour)) {
 		t.Errorf("it is left alone until %s", until)
+	}
+}
+
+// TestBackOffIsToldOnce: a failure that several connections have seen is one.
+func TestBackOffIsToldOnce(t *testing.T) {
+	told := 0
+	r := &Relay{Observe: func(e Event) {
+		if e.Kind == BackedOff {
+			told++
+		}
+	}}
+	r.Schedules.Normal.Retries = []time.Duration{time.Hour}
+	d, now := &destination{r: r, name: "x.example"}, time.Now()
+	for range 3 {
+		d.backOff(delayed("4.4.1", io.EOF), now, false)
+	}
+	if told != 1 {
+		t.Errorf("it is told %d times", told)
+	}
+	if d.backOff(delayed("4.4.1", io.EOF), now.Add(2*time.Hour), false); told != 2 {
+		t.Errorf("with another one it is told %d times", told)
 	}
 }

@@ -365,12 +365,17 @@ func (d *destination) backOff(v verdict, now time.Time, urgent bool) (until time
 			return d.r.backoffs.along(d.name, until, now)
 		}
 	}
+	news := false // else it is a failure that another connection has seen
 	until, sweep = d.r.backoffs.failed(d.name, func(failures int) time.Duration {
+		news = true
 		if v.overDay {
 			return v.wait
 		}
 		return max(d.r.backoff(d.route, failures, urgent), v.wait)
 	}, now)
+	if !news {
+		return until, sweep
+	}
 	d.r.observe(Event{Kind: BackedOff, Class: d.route.Kind})
 	d.r.Log.Warn().Err(v.cause).Str("destination", d.name).Str("enhanced", v.code).Time("until", until).Msg("the destination is left alone for a while")
 	return until, sweep
