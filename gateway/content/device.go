@@ -285,7 +285,7 @@ func (d DeviceMail) mendSubject(h *header.Header) {
 		return
 	}
 	_, raw, _ := bytes.Cut(f.Raw, []byte(":"))
-	value := strings.TrimLeft(strings.TrimRight(string(raw), "\r\n"), " \t\r\n")
+	value := strings.Trim(string(raw), " \t\r\n") // its last line may be blank
 	if !address.ASCII(value) && !(d.UTF8 && utf8.ValidString(value)) {
 		value = d.words(f.Value())
 	}

@@ -149,6 +149,7 @@ func FuzzDeviceMail(f *testing.F) {
 	for _, seed := range []string{
 		"From: a@b\r\nFrom: c@d\r\nSubject: x\r\n\r\n", "From: \"a <b@c\r\nDate: x\r\nContent-Type: text\r\n\r\n\xfc", "From : x\r\n\t<y@z>\r\nResent-From: q\r\n\r\n",
 		"Subject: =?utf-8?q?x\r\n y\xff\r\nMessage-ID: <a b@c>\r\n\r\n", "Content-Type: text/plain; x=\"\xff\"\r\n\r\n\xc3", "To: \xfc\xfc, x <a@b>\r\n\r\n",
+		"SuBjeCt:0\r\n ",
 	} {
 		f.Add([]byte(seed))
 	}
