@@ -164,21 +164,23 @@ func (s *Store) verified(ctx context.Context, c backends.Credential) (backends.A
 		return backends.Account{}, err
 	}
 	conn, err := s.acquire(ctx, c)
-	if err != nil && s.byToken(c) && passes(err) && s.letIn.known(s.loginName(c), s.now()) {
+	if err == nil {
+		if c.Kind == backends.CredentialImpersonation {
+			err = s.inboxExists(ctx, conn)
+		}
+		s.pool.release(conn, err == nil)
+	}
+	switch {
+	case err == nil:
+		s.copyWith(c)
+	case s.byToken(c) && passes(err) && s.letIn.known(s.loginName(c), s.now()):
 		s.log.Warn().Err(err).Str("user", c.User).Msg("the mailbox cannot be opened now: the login is taken, as it was opened before")
-		return s.account(c), nil
+		err = nil
 	}
 	if err != nil {
 		return backends.Account{}, err
 	}
-	if c.Kind == backends.CredentialImpersonation {
-		err = s.inboxExists(ctx, conn)
-	}
-	s.pool.release(conn, err == nil)
-	if err == nil {
-		s.copyWith(c)
-	}
-	return s.account(c), err
+	return s.account(c), nil
 }
 
 // inboxExists finds out whether there is anybody to act for: some servers let a master user

@@ -305,6 +305,25 @@ func TestKnownMailbox(t *testing.T) {
 	}
 }
 
+// TestLoginWhileServerEnds: whom the gateway answers for logs in, too, where the server ends between the login and what is asked of
+// the inbox, or has ended a connection that was kept.
+func TestLoginWhileServerEnds(t *testing.T) {
+	t.Parallel()
+	p := provider.Start(t)
+	f := twoMessages()
+	ends := on("STATUS", "* BYE Server shutting down.\nCLOSE")
+	ends.Skip = 1
+	f.Caps, f.On = provider.IMAPCaps, append([]fakeimap.Rule{ends}, p.IMAP(nil)...)
+	fakeimap.Start(t, f)
+	s := imap.New()
+	configureFor(t, s, f, map[string]any{"oauth": tokenSettings(p)})
+	for i := range 3 {
+		if account, err := s.Login(t.Context(), actingFor("ada@peer.example")); err != nil || account.ID != "ada@peer.example" {
+			t.Errorf("login %d: %+v, %v", i, account, err)
+		}
+	}
+}
+
 // TestLoginWhileAllIsInUse: whom the gateway answers for logs in while all connections to the server are in use.
 func TestLoginWhileAllIsInUse(t *testing.T) {
 	t.Parallel()

@@ -149,8 +149,10 @@ func setCard(m *mapi.Message, lines []calendarProperty) (whole bool, note string
 		case "VERSION", "PRODID", "REV":
 		case "FN":
 			understood = once(m, mapi.PidTagDisplayName, strings.Join(parts, ";"))
-			m.Set(mapi.PidTagSubject, m.Get(mapi.PidTagDisplayName))
-			m.Set(mapi.PidLidFileUnder, m.Get(mapi.PidTagDisplayName))
+			if name := m.Get(mapi.PidTagDisplayName); name != nil { // an FN may be empty
+				m.Set(mapi.PidTagSubject, name)
+				m.Set(mapi.PidLidFileUnder, name)
+			}
 		case "N":
 			understood = setParts(m, cardNames, parts)
 		case "EMAIL":

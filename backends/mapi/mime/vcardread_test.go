@@ -77,6 +77,7 @@ func TestCardIsFile(t *testing.T) {
 		"an attachment":       "Content-Type: text/vcard\r\nContent-Disposition: attachment\r\n\r\n" + card,
 		"two":                 "Content-Type: text/vcard\r\n\r\n" + card + card,
 		"of version 2.1":      "Content-Type: text/x-vcard\r\n\r\nBEGIN:VCARD\r\nFN;ENCODING=QUOTED-PRINTABLE:=41\r\nN:x\r\nEND:VCARD\r\n",
+		"of an empty name":    "Content-Type: text/vcard\r\n\r\nBEGIN:VCARD\r\nVERSION:3.0\r\nFN:\r\nN:;\r\nEND:VCARD\r\n",
 		"without a name":      "Content-Type: text/vcard\r\n\r\nBEGIN:VCARD\r\nVERSION:3.0\r\nNOTE:x\r\nEND:VCARD\r\n",
 		"no card":             "Content-Type: text/vcard\r\n\r\nhello\r\n",
 	} {
@@ -89,6 +90,7 @@ func TestCardIsFile(t *testing.T) {
 // FuzzCard: any text is a contact or a file, and a contact is written and read again.
 func FuzzCard(f *testing.F) {
 	f.Add(card)
+	f.Add("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:\r\nEND:VCARD\r\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > fuzzMost {
 			return
