@@ -108,6 +108,7 @@ type Reading struct {
 	Wraps     bool           // it wraps plain text, see Rendering.Wrap
 	MarksSeen bool           // its maildrops are [Marker]s
 	Measures  bool           // its maildrops are [Measurer]s; plugins/serve sets it for a plugin's
+	Parks     bool           // of a plugin: a maildrop that rests can give its stream back; plugins/serve sets it
 	Folders   bool           // it opens other folders than the inbox
 	// Renderer names the version of what makes messages out of the store's properties, at most 64
 	// printable ASCII characters: sizes that were found with another one are forgotten. Empty:

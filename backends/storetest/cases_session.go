@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -41,6 +42,18 @@ var sessionCases = []testcase{
 		}
 		d.close()
 		t.expect(t.first(), m...)
+	}},
+	// A plugin whose sessions can be parked has them parked meanwhile, see the package serve.
+	{"rests", []need{reader, feed}, func(t *trial) {
+		m := t.mails(2)
+		d, entries := t.filled(t.first(), m...)
+		t.rest()
+		t.same(m[1], d.fetch(entries[1].ID))
+		t.rest()
+		d.remove(entries[0].ID)
+		t.rest()
+		d.close()
+		t.expect(t.first(), m[1])
 	}},
 	{"new-mail", []need{reader, feed}, func(t *trial) {
 		m := t.mails(3)
@@ -147,4 +160,14 @@ func (t *trial) expunge(box mailbox, id backends.MessageID) {
 	second := t.adopt(other)
 	second.remove(id)
 	second.close()
+}
+
+// restFor is how long a session rests that does so.
+const restFor = 100 * time.Millisecond
+
+func (t *trial) rest() {
+	select {
+	case <-time.After(restFor):
+	case <-t.ctx.Done():
+	}
 }

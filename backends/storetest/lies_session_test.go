@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dipylon/dipylon/backends"
 )
@@ -61,6 +62,19 @@ var sessionLies = []lie{
 			"maildrop/ids-last", "maildrop/close-removes-nothing", "maildrop/removed-by-another",
 			"concurrency/deliveries-and-readers",
 		},
+	},
+	{
+		name: "a session that rests is forgotten",
+		tell: dropping(func(d *liarDrop) {
+			opened := time.Now()
+			d.fetch = func(ctx context.Context, r backends.FetchRequest) (backends.Content, error) {
+				if time.Since(opened) >= 90*time.Millisecond {
+					return nil, backends.Fail(backends.Temporary, "who is there?")
+				}
+				return d.Maildrop.Fetch(ctx, r)
+			}
+		}),
+		fails: []string{"maildrop/rests"},
 	},
 	{
 		name: "new mail is lost when an open session closes",

@@ -106,6 +106,8 @@ const (
 	testListWindow  = 50
 	// testStop is how long a plugin has to end when it is asked to in one way.
 	testStop = 10 * time.Second
+	// testPark is how long a session rests before it is parked.
+	testPark = 20 * time.Millisecond
 	// testRestart is the pause before the next start of a plugin that dies: the case after the one
 	// that it died in is not to fail for it.
 	testRestart = 100 * time.Millisecond
@@ -133,7 +135,7 @@ func (t *pluginTest) run(cmd *cobra.Command, args []string) error {
 	spec.Settings.StateDir, spec.Settings.Vault = state.Path, &vault.Memory{}
 	spec.Tested, spec.RestartMost = true, testRestart
 	spec.Abandoned = ctx.Done()
-	spec.FetchWindow, spec.ListWindow, spec.StopTimeout = testFetchWindow, testListWindow, testStop
+	spec.FetchWindow, spec.ListWindow, spec.StopTimeout, spec.ParkAfter = testFetchWindow, testListWindow, testStop, testPark
 	store := host.New(log, spec)
 	defer store.Close() //nolint:errcheck // what the cases say is what counts
 	if err := store.Start(ctx); err != nil {

@@ -231,10 +231,10 @@ func (s *deliveryStream) answer(m *pb.DeliveriesResponse) error {
 	if !known {
 		return s.g.invalid(errWrongID)
 	}
+	<-s.room
 	if one.who != nil {
 		one.who <- m.GetVerdicts() // has room for it
 	}
-	<-s.room
 	return nil
 }
 

@@ -232,7 +232,7 @@ func (f *flow) read(n int) {
 	f.unread = 0
 	f.granted += f.owed
 	f.mu.Unlock()
-	f.m.tell(&pb.MaildropRequest{Id: f.id, Request: &pb.MaildropRequest_Window{Window: &pb.Window{Octets: f.owed}}})
+	f.m.tell(f.m.g.spec.CallTimeout, &pb.MaildropRequest{Id: f.id, Request: &pb.MaildropRequest_Window{Window: &pb.Window{Octets: f.owed}}})
 	f.owed = 0
 }
 

@@ -59,6 +59,9 @@ type generation struct {
 
 	pulse pulse
 
+	rests    rests
+	parkings atomic.Uint64 // numbers given out
+
 	mu      sync.Mutex
 	users   int
 	retired bool
@@ -82,6 +85,7 @@ func newGeneration(l *launcher, conn *grpc.ClientConn) *generation {
 		retiring: make(chan struct{}), idle: make(chan struct{}), gone: make(chan struct{}),
 	}
 	g.small = &deliveries{g: g}
+	g.rests.g = g
 	g.vault = &vaultServer{g: g, vault: l.spec.Settings.Vault, leases: make(map[string]heldLease)}
 	g.life, g.end = context.WithCancelCause(context.Background())
 	context.AfterFunc(g.life, g.tellLosses)

@@ -32,6 +32,7 @@ type liar struct {
 	measures   bool
 	deliveries bool
 	toTheEnd   bool   // it has no sending sessions, and reads a Send until the gateway closes its side
+	parks      bool   // it says so, and does as the folder's name says
 	streams    uint32 // how many it takes at a time; 0: any number
 }
 
@@ -68,7 +69,7 @@ func (*liarPlugin) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientC
 func (l liar) Describe(context.Context, *pb.DescribeRequest) (*pb.Description, error) {
 	return &pb.Description{Name: "liar", Capabilities: &pb.Capabilities{
 		Reader: true, Receiver: true, Sender: true, Outbox: true, Authenticator: true, SendSessions: !l.toTheEnd, Deliveries: l.deliveries,
-	}, Mechanisms: []string{"X-LONG"}, Reading: &pb.Reading{Measures: l.measures}}, nil
+	}, Mechanisms: []string{"X-LONG"}, Reading: &pb.Reading{Measures: l.measures, Parks: l.parks}}, nil
 }
 
 func (liar) Configure(_ context.Context, m *pb.ConfigureRequest) (*pb.ConfigureResponse, error) {
@@ -261,6 +262,9 @@ func (liar) Maildrop(stream grpc.BidiStreamingServer[pb.MaildropRequest, pb.Mail
 	if err != nil {
 		return err
 	}
+	if first.GetResume() != nil {
+		return status.Error(codes.Internal, "what was parked is lost")
+	}
 	opened := &pb.MaildropResponse{Id: 1, Done: true, Response: &pb.MaildropResponse_Opened{Opened: &pb.Account{Id: "id"}}}
 	switch first.GetOpen().GetFolder() {
 	case "early":
@@ -289,6 +293,12 @@ func (liar) Maildrop(stream grpc.BidiStreamingServer[pb.MaildropRequest, pb.Mail
 		}
 		if err != nil {
 			return err
+		}
+		if m.GetPark() != nil {
+			if goesOn, err := parkedWrongly(stream, first.GetOpen().GetFolder(), m.GetId()); !goesOn {
+				return err
+			}
+			continue
 		}
 		if first.GetOpen().GetFolder() == "unique-id" {
 			if err := stream.Send(listOf(m.GetId(), &pb.Entry{Id: []byte("x"), Uidl: "two words"})); err != nil {

@@ -121,7 +121,7 @@ func (l *listing) next(ctx context.Context, id uint64) ([]backends.Entry, error)
 		l.mu.Unlock()
 		if len(entries) > 0 {
 			if err == nil {
-				l.m.tell(&pb.MaildropRequest{Id: id, Request: &pb.MaildropRequest_Window{
+				l.m.tell(l.m.g.spec.CallTimeout, &pb.MaildropRequest{Id: id, Request: &pb.MaildropRequest_Window{
 					Window: &pb.Window{Entries: int64(len(entries))},
 				}})
 			}

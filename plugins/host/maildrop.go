@@ -86,41 +86,48 @@ func (g *generation) openMaildrop(ctx context.Context, open *pb.Open) (*maildrop
 		return fail(backends.AsFailure(ctx.Err()))
 	}
 	m := &maildrop{
-		g: g, stream: stream, cancel: cancel, opened: opened,
+		g: g, line: &line{stream, cancel}, opened: opened,
 		requests: make(map[uint64]request), last: 1,
 		slots: make(chan struct{}, wire.RequestsMost), ended: make(chan struct{}),
 	}
 	m.opened.AfterLoss = m.afterLoss
+	g.rests.note(m)
 	return m, nil
 }
 
-// maildrop is one session: requests go out over one stream, and one goroutine hands the
+// maildrop is one session: requests go out over one stream at a time, and one goroutine hands the
 // answers to those who wait for them. That goroutine never waits for any of them, so that a
 // content that nobody reads holds nobody up; what a request may make the plugin send is
 // bounded by windows.
 //
-// There is such a goroutine only while requests are under way. Most sessions are idle, and the
-// stack of one that waits deep inside gRPC is the largest part of what a session costs. That a
-// plugin has died meanwhile is noticed by the next request, and told by AfterLoss.
+// There is such a goroutine only while requests are under way, and a stream only until the session
+// has rested for a while, see park.go. That a plugin has died meanwhile is noticed by the next request, and told by AfterLoss.
 type maildrop struct {
 	g      *generation
-	stream pb.Store_MaildropClient
-	cancel context.CancelFunc
 	opened backends.Opened
-	lost   atomic.Bool   // the stream has ended
+	lost   atomic.Bool   // the session has ended
 	shut   atomic.Bool   // Close has been called: contents that are still open fail
 	slots  chan struct{} // a token for each request under way
+
+	rested atomic.Uint64 // the last look before it rested
+	noted  atomic.Bool   // it is among those that are looked at
 
 	sending sync.Mutex // around stream.Send
 
 	mu        sync.Mutex
+	line      *line              // nil: it is parked
+	number    uint64             // under which it is parked, or was
+	parked    bool               // the plugin has parked it, and will end the stream
+	reaching  context.CancelFunc // of a stream that it is about to get
+	changing  chan struct{}      // closed when the session is parked or has a stream again; nil: nothing of that is under way
+	cut       bool               // it is to end, whatever the plugin does
 	requests  map[uint64]request // under way; nil: the session has ended
 	last      uint64             // id given out
 	receiving bool               // there is a receiving goroutine
 	leaving   bool               // it is to stay until the stream's end
 	err       error              // why the session has ended
 	watchers  []*watcher         // wait for an end without Close
-	ended     chan struct{}      // closed with err set, when the stream has ended
+	ended     chan struct{}      // closed with err set, when the session has ended
 	closing   sync.Once
 
 	paused     pauses
@@ -170,16 +177,16 @@ func (m *maildrop) Opened() backends.Opened { return m.opened }
 func (m *maildrop) listen() {
 	if !m.receiving {
 		m.receiving = true
-		go m.receive()
+		go m.receive(m.line)
 	}
 }
 
 // receive hands out frames until no request is under way, or the stream ends.
-func (m *maildrop) receive() {
+func (m *maildrop) receive(l *line) {
 	frame := wire.MaildropFrame()
 	var err error
 	for err == nil {
-		if err = m.stream.RecvMsg(frame); err == nil {
+		if err = l.stream.RecvMsg(frame); err == nil {
 			m.g.pulse.beat()
 			err = m.dispatch(answerOf(frame))
 		}
@@ -187,7 +194,10 @@ func (m *maildrop) receive() {
 			return
 		}
 	}
-	m.cancel()
+	if m.hasParked(l, err) {
+		return
+	}
+	l.cancel()
 	m.over(err)
 }
 
@@ -195,7 +205,10 @@ func (m *maildrop) receive() {
 func (m *maildrop) rest() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.receiving = m.leaving || len(m.requests) > 0
+	m.receiving = m.leaving || m.parked || len(m.requests) > 0
+	if !m.receiving {
+		m.g.rests.note(m)
+	}
 	return !m.receiving
 }
 
@@ -241,9 +254,13 @@ func (m *maildrop) over(err error) {
 	}
 	m.mu.Lock()
 	m.err = err
-	requests := m.requests
+	requests, number := m.requests, m.number
 	m.requests = nil
+	m.changes()
 	m.mu.Unlock()
+	if number > 0 && !errors.Is(err, errEnded) && m.g.life.Err() == nil {
+		go m.g.reclaim(number)
+	}
 	m.lost.Store(true) // before Close can return: what was handed out fails from then on
 	m.tellLoss()
 	close(m.ended)
@@ -261,18 +278,19 @@ func (m *maildrop) begin(ctx context.Context, r request, make func(id uint64) *p
 	case <-m.ended:
 		return 0, m.end()
 	}
-	m.mu.Lock()
-	if m.requests == nil {
-		m.mu.Unlock()
-		return 0, m.end()
+	l, err := m.lock(ctx)
+	if err != nil {
+		<-m.slots
+		return 0, err
 	}
 	m.last++
 	id = m.last
 	m.requests[id] = r
 	m.listen()
 	m.mu.Unlock()
-	if err := m.send(make(id)); err != nil {
-		return 0, m.sendFailed()
+	if err := m.send(l, make(id)); err != nil { // which says little: the session's end says why
+		l.cancel()
+		return 0, m.end()
 	}
 	return id, nil
 }
@@ -287,31 +305,32 @@ func (m *maildrop) end() error {
 
 // send sends a frame. It waits only where a plugin does not read its requests, and for such a
 // plugin the session ends.
-func (m *maildrop) send(frame *pb.MaildropRequest) error {
-	return m.sendWithin(m.g.spec.CallTimeout, frame)
+func (m *maildrop) send(l *line, frame *pb.MaildropRequest) error {
+	return m.sendWithin(m.g.spec.CallTimeout, l, frame)
 }
 
-func (m *maildrop) sendWithin(most time.Duration, frame *pb.MaildropRequest) error {
-	guard := time.AfterFunc(most, m.cancel)
+func (m *maildrop) sendWithin(most time.Duration, l *line, frame *pb.MaildropRequest) error {
+	guard := time.AfterFunc(most, l.cancel)
 	defer guard.Stop()
 	m.sending.Lock() // who holds it may be waiting for the plugin
 	defer m.sending.Unlock()
-	return m.stream.Send(frame)
+	return l.stream.Send(frame)
 }
 
-// sendFailed turns a failed send, which says little, into the session's end.
-func (m *maildrop) sendFailed() error {
-	m.cancel()
-	return m.end()
+// tell sends what is of a request under way, for so long at the most: its failure shows elsewhere. A session that is parked has none.
+func (m *maildrop) tell(most time.Duration, frame *pb.MaildropRequest) {
+	m.mu.Lock()
+	l := m.line
+	m.mu.Unlock()
+	if l != nil {
+		_ = m.sendWithin(most, l, frame)
+	}
 }
-
-// tell sends a Window, whose failure shows elsewhere.
-func (m *maildrop) tell(frame *pb.MaildropRequest) { _ = m.send(frame) }
 
 // giveUp tells the plugin that nobody waits for a request any more. It does not wait long itself: it
 // is part of a session's end, too.
 func (m *maildrop) giveUp(id uint64) {
-	_ = m.sendWithin(m.g.spec.CloseTimeout, &pb.MaildropRequest{Id: id, Request: &pb.MaildropRequest_Cancel{Cancel: &pb.Cancel{}}})
+	m.tell(m.g.spec.CloseTimeout, &pb.MaildropRequest{Id: id, Request: &pb.MaildropRequest_Cancel{Cancel: &pb.Cancel{}}})
 }
 
 // Close ends the session, and waits until the plugin has ended it, too, so that the maildrop
@@ -320,17 +339,18 @@ func (m *maildrop) giveUp(id uint64) {
 func (m *maildrop) Close() (err error) {
 	m.closing.Do(func() {
 		m.shut.Store(true)
-		guard := time.AfterFunc(m.g.spec.CloseTimeout, m.cancel)
+		guard := time.AfterFunc(m.g.spec.CloseTimeout, m.cutOff)
 		defer guard.Stop()
-		m.sending.Lock()
-		_ = m.stream.CloseSend()
-		m.sending.Unlock()
 		m.mu.Lock()
 		m.leaving = true
-		if m.requests != nil {
-			m.listen()
-		}
 		m.mu.Unlock()
+		if l, err := m.lock(context.Background()); err == nil {
+			m.listen()
+			m.mu.Unlock()
+			m.sending.Lock()
+			_ = l.stream.CloseSend()
+			m.sending.Unlock()
+		}
 		owed := m.g.pulse.await()
 		<-m.ended
 		owed()

@@ -52,6 +52,8 @@ func play(role string) {
 		serve.Store(oneByOne{f, f})
 	case "liar":
 		serveLiar(liar{measures: arg == ""})
+	case "liar-parks":
+		serveLiar(liar{parks: true})
 	case "liar-deliveries":
 		serveLiar(liar{deliveries: true})
 	case "few-streams": // one beside that of its standard output

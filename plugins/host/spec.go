@@ -44,6 +44,7 @@ type Spec struct {
 	CallTimeout    time.Duration // of a call that moves no message, Open included; 45 s: clients wait a minute
 	CloseTimeout   time.Duration // of a maildrop's end, for which a client waits; 10 s, or CallTimeout
 	StallTimeout   time.Duration // without any progress of a list, a fetch, a delivery; 5 min
+	ParkAfter      time.Duration // how long a maildrop rests, at the least, before its stream is given back; 4 s; negative: it never is
 	SendIdle       time.Duration // how long a sending session keeps its login between two messages; 1 min
 	HealthInterval time.Duration // between health checks; 5 s
 	HealthTimeout  time.Duration // of one health check; 5 s
@@ -88,6 +89,9 @@ func (s Spec) withDefaults() Spec {
 		if *d.value <= 0 {
 			*d.value = d.or
 		}
+	}
+	if s.ParkAfter == 0 {
+		s.ParkAfter = 4 * time.Second
 	}
 	if s.CloseTimeout <= 0 {
 		s.CloseTimeout = min(10*time.Second, s.CallTimeout)

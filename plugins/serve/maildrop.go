@@ -17,33 +17,46 @@ import (
 
 type maildropStream = grpc.BidiStreamingServer[pb.MaildropRequest, pb.MaildropResponse]
 
-// Maildrop serves one maildrop session for as long as its stream lives.
+// Maildrop serves one maildrop session for as long as its stream lives, or until it is parked.
 func (s *service) Maildrop(stream maildropStream) error {
-	reader, ok := s.store.(backends.Reader)
-	if !ok {
-		return lacks("reader")
-	}
 	first, err := stream.Recv()
 	if err != nil {
 		return err
 	}
-	if first.GetOpen() == nil {
-		return errFraming
+	m := &maildrop{service: s, stream: stream, tasks: make(map[uint64]*task), opening: make(chan struct{}, s.opensAtOnce())}
+	switch f := first.GetRequest().(type) {
+	case *pb.MaildropRequest_Open:
+		if m.drop, err = s.open(stream.Context(), f.Open); err != nil {
+			return err // the stream's end tells it
+		}
+		return m.serve(m.send(convert.OpenedToProto(first.GetId(), m.drop.Opened())))
+	case *pb.MaildropRequest_Resume:
+		if m.drop = s.unpark(f.Resume.GetNumber()); m.drop == nil {
+			return backends.Fail(backends.Temporary, "no session is parked under %d", f.Resume.GetNumber())
+		}
+		return m.serve(nil)
 	}
-	request, err := convert.OpenFromProto(first.GetOpen())
+	return errFraming
+}
+
+// open opens a maildrop. The backend may keep the values of the context that it gets: these are not the stream's, which may be gone long
+// before the maildrop is.
+func (s *service) open(ctx context.Context, open *pb.Open) (backends.Maildrop, error) {
+	reader, ok := s.store.(backends.Reader)
+	if !ok {
+		return nil, lacks("reader")
+	}
+	request, err := convert.OpenFromProto(open)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	drop, err := reader.Open(stream.Context(), request)
-	if err != nil {
-		return err // the stream's end tells it
+	own, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	defer context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })()
+	if trace, ok := backends.TraceOf(ctx); ok {
+		return reader.Open(backends.WithTrace(own, trace), request)
 	}
-	m := &maildrop{
-		service: s, stream: stream, drop: drop,
-		tasks:   make(map[uint64]*task),
-		opening: make(chan struct{}, s.opensAtOnce()),
-	}
-	return m.serve(first.GetId())
+	return reader.Open(own, request)
 }
 
 // maildrop is one session under way.
@@ -76,15 +89,18 @@ type task struct {
 }
 
 // serve reads requests until the stream ends, and ends the session: first the context of what
-// is under way, then the backend's maildrop, which makes open contents fail.
-func (m *maildrop) serve(openID uint64) error {
+// is under way, then the backend's maildrop, which makes open contents fail. One that is parked goes on with another stream.
+func (m *maildrop) serve(err error) error {
 	ctx, cancel := context.WithCancel(m.stream.Context())
-	err := m.send(convert.OpenedToProto(openID, m.drop.Opened()))
+	defer cancel()
 	for err == nil {
 		var frame *pb.MaildropRequest
 		if frame, err = m.stream.Recv(); err == nil {
 			err = m.take(ctx, frame)
 		}
+	}
+	if err == errParked {
+		return nil
 	}
 	cancel()
 	closing := m.service.guard("Maildrop.Close", m.drop.Close)
@@ -94,6 +110,9 @@ func (m *maildrop) serve(openID uint64) error {
 	}
 	return err
 }
+
+// errParked ends the stream of a session that goes on later.
+var errParked = errors.New("parked")
 
 func (m *maildrop) send(frame *pb.MaildropResponse) error {
 	m.sending.Lock()
@@ -127,7 +146,9 @@ func (m *maildrop) take(ctx context.Context, frame *pb.MaildropRequest) error {
 		return m.start(ctx, frame.GetId(), 0, func(ctx context.Context, r *task) error {
 			return m.measure(ctx, r, f.Measure)
 		})
-	case *pb.MaildropRequest_Open:
+	case *pb.MaildropRequest_Park:
+		return m.park(frame.GetId(), f.Park)
+	case *pb.MaildropRequest_Open, *pb.MaildropRequest_Resume:
 		return errFraming
 	default: // a request of a later gateway
 		return m.done(frame.GetId(), backends.Fail(backends.Unsupported, "a request of a kind that is not known"))

@@ -105,8 +105,9 @@ func run(store backends.Store, o options) int {
 	return shutDown(s, o)
 }
 
-// shutDown lets the calls under way end, and closes the store.
+// shutDown lets the calls under way and the sessions that rest end, and closes the store.
 func shutDown(s *service, o options) int {
+	s.closeParked()
 	if !s.calls.drain(o.grace) {
 		o.log.Warn().Dur("grace_ms", o.grace).Msg("calls are still under way at the end of the grace period")
 	}

@@ -47,6 +47,7 @@ type service struct {
 	vault  *vaultClient
 	// fetchesAtOnce is what the description said last.
 	fetchesAtOnce atomic.Int64
+	parked        parked
 
 	mu         sync.Mutex
 	configured bool
@@ -126,6 +127,13 @@ func (c *calls) begin() bool {
 	return true
 }
 
+// hold counts what is no call but lasts: a session that rests. The caller is a call under way.
+func (c *calls) hold() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+}
+
 func (c *calls) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -159,6 +167,7 @@ func (s *service) Describe(ctx context.Context, _ *pb.DescribeRequest) (*pb.Desc
 	}
 	d.Capabilities = capabilities(backends.CapabilitiesOf(s.store), d.Capabilities)
 	d.Reading.Measures = d.Capabilities.Reader          // measure.go makes it of Fetch
+	d.Reading.Parks = d.Capabilities.Reader             // parked.go keeps them
 	d.Capabilities.Deliveries = d.Capabilities.Receiver // deliveries.go makes them of Deliver
 	s.fetchesAtOnce.Store(int64(d.Limits.FetchesAtOnce))
 	return convert.DescriptionToProto(d), nil

@@ -1223,6 +1223,7 @@ type Reading struct {
 	Measures      bool           `protobuf:"varint,7,opt,name=measures,proto3" json:"measures,omitempty"`                                             // it answers Measure
 	Calendars     []CalendarForm `protobuf:"varint,8,rep,packed,name=calendars,proto3,enum=dipylon.store.v2.CalendarForm" json:"calendars,omitempty"` // besides CALENDAR_FORM_ICALENDAR
 	Wraps         bool           `protobuf:"varint,9,opt,name=wraps,proto3" json:"wraps,omitempty"`                                                   // it wraps plain text, Rendering.wrap
+	Parks         bool           `protobuf:"varint,10,opt,name=parks,proto3" json:"parks,omitempty"`                                                  // a session that rests can give its stream back: Park
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1316,6 +1317,13 @@ func (x *Reading) GetCalendars() []CalendarForm {
 func (x *Reading) GetWraps() bool {
 	if x != nil {
 		return x.Wraps
+	}
+	return false
+}
+
+func (x *Reading) GetParks() bool {
+	if x != nil {
+		return x.Parks
 	}
 	return false
 }
@@ -2590,8 +2598,8 @@ func (x *AuthenticateResponse) GetAccount() *Account {
 	return nil
 }
 
-// MaildropRequest is a frame from the gateway. The first one is an Open, with id 1. Each
-// request but Window and Cancel has an id of the gateway's choosing, not used before in this
+// MaildropRequest is a frame from the gateway. The first one is an Open, with id 1, or a Resume. Each
+// request but Window, Cancel and Resume has an id of the gateway's choosing, not used before in this
 // stream; requests are in flight together and may be answered in any order.
 type MaildropRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2606,6 +2614,8 @@ type MaildropRequest struct {
 	//	*MaildropRequest_Cancel
 	//	*MaildropRequest_MarkSeen
 	//	*MaildropRequest_Measure
+	//	*MaildropRequest_Park
+	//	*MaildropRequest_Resume
 	Request       isMaildropRequest_Request `protobuf_oneof:"request"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2727,6 +2737,24 @@ func (x *MaildropRequest) GetMeasure() *Measure {
 	return nil
 }
 
+func (x *MaildropRequest) GetPark() *Park {
+	if x != nil {
+		if x, ok := x.Request.(*MaildropRequest_Park); ok {
+			return x.Park
+		}
+	}
+	return nil
+}
+
+func (x *MaildropRequest) GetResume() *Resume {
+	if x != nil {
+		if x, ok := x.Request.(*MaildropRequest_Resume); ok {
+			return x.Resume
+		}
+	}
+	return nil
+}
+
 type isMaildropRequest_Request interface {
 	isMaildropRequest_Request()
 }
@@ -2763,6 +2791,18 @@ type MaildropRequest_Measure struct {
 	Measure *Measure `protobuf:"bytes,9,opt,name=measure,proto3,oneof"` // only where Reading.measures is set
 }
 
+type MaildropRequest_Park struct {
+	// Only where Reading.parks is set, and with no request under way: the session rests, and gives its stream back. Answered with
+	// done alone; the plugin then keeps the session, and ends the stream with OK. With a failure it is not parked, and goes on.
+	Park *Park `protobuf:"bytes,10,opt,name=park,proto3,oneof"`
+}
+
+type MaildropRequest_Resume struct {
+	// The first frame of a stream: the session that was parked under this number goes on here. Not answered; the stream ends with a
+	// failure where there is no such session. A session's ids go on counting.
+	Resume *Resume `protobuf:"bytes,11,opt,name=resume,proto3,oneof"`
+}
+
 func (*MaildropRequest_Open) isMaildropRequest_Request() {}
 
 func (*MaildropRequest_List) isMaildropRequest_Request() {}
@@ -2778,6 +2818,98 @@ func (*MaildropRequest_Cancel) isMaildropRequest_Request() {}
 func (*MaildropRequest_MarkSeen) isMaildropRequest_Request() {}
 
 func (*MaildropRequest_Measure) isMaildropRequest_Request() {}
+
+func (*MaildropRequest_Park) isMaildropRequest_Request() {}
+
+func (*MaildropRequest_Resume) isMaildropRequest_Request() {}
+
+type Park struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // of the gateway's choosing, not used before with this process
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Park) Reset() {
+	*x = Park{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Park) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Park) ProtoMessage() {}
+
+func (x *Park) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Park.ProtoReflect.Descriptor instead.
+func (*Park) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Park) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+type Resume struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Resume) Reset() {
+	*x = Resume{}
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Resume) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Resume) ProtoMessage() {}
+
+func (x *Resume) ProtoReflect() protoreflect.Message {
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Resume.ProtoReflect.Descriptor instead.
+func (*Resume) Descriptor() ([]byte, []int) {
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Resume) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
 
 // MaildropResponse is a frame from the plugin: one of the answers to request id. The answer
 // that has done set is the last one to that request.
@@ -2813,7 +2945,7 @@ type MaildropResponse struct {
 
 func (x *MaildropResponse) Reset() {
 	*x = MaildropResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2825,7 +2957,7 @@ func (x *MaildropResponse) String() string {
 func (*MaildropResponse) ProtoMessage() {}
 
 func (x *MaildropResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[23]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2838,7 +2970,7 @@ func (x *MaildropResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaildropResponse.ProtoReflect.Descriptor instead.
 func (*MaildropResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{23}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *MaildropResponse) GetId() uint64 {
@@ -3002,7 +3134,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3014,7 +3146,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[24]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3027,7 +3159,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{24}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Open) GetCredential() *Credential {
@@ -3055,7 +3187,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3067,7 +3199,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[25]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3080,7 +3212,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{25}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *List) GetWindow() int64 {
@@ -3099,7 +3231,7 @@ type Entries struct {
 
 func (x *Entries) Reset() {
 	*x = Entries{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3111,7 +3243,7 @@ func (x *Entries) String() string {
 func (*Entries) ProtoMessage() {}
 
 func (x *Entries) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[26]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3124,7 +3256,7 @@ func (x *Entries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entries.ProtoReflect.Descriptor instead.
 func (*Entries) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{26}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Entries) GetEntries() []*Entry {
@@ -3148,7 +3280,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3160,7 +3292,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[27]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3173,7 +3305,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{27}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Entry) GetId() []byte {
@@ -3239,7 +3371,7 @@ type Fetch struct {
 
 func (x *Fetch) Reset() {
 	*x = Fetch{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3251,7 +3383,7 @@ func (x *Fetch) String() string {
 func (*Fetch) ProtoMessage() {}
 
 func (x *Fetch) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[28]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3264,7 +3396,7 @@ func (x *Fetch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fetch.ProtoReflect.Descriptor instead.
 func (*Fetch) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{28}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Fetch) GetIds() [][]byte {
@@ -3327,7 +3459,7 @@ type Files struct {
 
 func (x *Files) Reset() {
 	*x = Files{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3339,7 +3471,7 @@ func (x *Files) String() string {
 func (*Files) ProtoMessage() {}
 
 func (x *Files) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[29]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3352,7 +3484,7 @@ func (x *Files) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Files.ProtoReflect.Descriptor instead.
 func (*Files) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{29}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Files) GetFiles() []*File {
@@ -3378,7 +3510,7 @@ type File struct {
 
 func (x *File) Reset() {
 	*x = File{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3390,7 +3522,7 @@ func (x *File) String() string {
 func (*File) ProtoMessage() {}
 
 func (x *File) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[30]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3403,7 +3535,7 @@ func (x *File) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use File.ProtoReflect.Descriptor instead.
 func (*File) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{30}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *File) GetSize() int64 {
@@ -3443,7 +3575,7 @@ type FetchHead struct {
 
 func (x *FetchHead) Reset() {
 	*x = FetchHead{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3455,7 +3587,7 @@ func (x *FetchHead) String() string {
 func (*FetchHead) ProtoMessage() {}
 
 func (x *FetchHead) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[31]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3468,7 +3600,7 @@ func (x *FetchHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchHead.ProtoReflect.Descriptor instead.
 func (*FetchHead) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{31}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *FetchHead) GetSize() int64 {
@@ -3488,7 +3620,7 @@ type Window struct {
 
 func (x *Window) Reset() {
 	*x = Window{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3500,7 +3632,7 @@ func (x *Window) String() string {
 func (*Window) ProtoMessage() {}
 
 func (x *Window) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[32]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3513,7 +3645,7 @@ func (x *Window) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Window.ProtoReflect.Descriptor instead.
 func (*Window) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{32}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Window) GetOctets() int64 {
@@ -3538,7 +3670,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3550,7 +3682,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[33]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3563,7 +3695,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{33}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
 }
 
 type Rendering struct {
@@ -3581,7 +3713,7 @@ type Rendering struct {
 
 func (x *Rendering) Reset() {
 	*x = Rendering{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3593,7 +3725,7 @@ func (x *Rendering) String() string {
 func (*Rendering) ProtoMessage() {}
 
 func (x *Rendering) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[34]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3606,7 +3738,7 @@ func (x *Rendering) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rendering.ProtoReflect.Descriptor instead.
 func (*Rendering) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{34}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Rendering) GetEncoding() Encoding {
@@ -3668,7 +3800,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3680,7 +3812,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[35]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3693,7 +3825,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{35}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Remove) GetIds() [][]byte {
@@ -3719,7 +3851,7 @@ type MarkSeen struct {
 
 func (x *MarkSeen) Reset() {
 	*x = MarkSeen{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3731,7 +3863,7 @@ func (x *MarkSeen) String() string {
 func (*MarkSeen) ProtoMessage() {}
 
 func (x *MarkSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[36]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3744,7 +3876,7 @@ func (x *MarkSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MarkSeen.ProtoReflect.Descriptor instead.
 func (*MarkSeen) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{36}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *MarkSeen) GetIds() [][]byte {
@@ -3770,7 +3902,7 @@ type Measure struct {
 
 func (x *Measure) Reset() {
 	*x = Measure{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3782,7 +3914,7 @@ func (x *Measure) String() string {
 func (*Measure) ProtoMessage() {}
 
 func (x *Measure) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[37]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3795,7 +3927,7 @@ func (x *Measure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Measure.ProtoReflect.Descriptor instead.
 func (*Measure) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{37}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Measure) GetIds() [][]byte {
@@ -3845,7 +3977,7 @@ type Measured struct {
 
 func (x *Measured) Reset() {
 	*x = Measured{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3857,7 +3989,7 @@ func (x *Measured) String() string {
 func (*Measured) ProtoMessage() {}
 
 func (x *Measured) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[38]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3870,7 +4002,7 @@ func (x *Measured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Measured.ProtoReflect.Descriptor instead.
 func (*Measured) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{38}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Measured) GetId() []byte {
@@ -3910,7 +4042,7 @@ type Removals struct {
 
 func (x *Removals) Reset() {
 	*x = Removals{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3922,7 +4054,7 @@ func (x *Removals) String() string {
 func (*Removals) ProtoMessage() {}
 
 func (x *Removals) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[39]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3935,7 +4067,7 @@ func (x *Removals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removals.ProtoReflect.Descriptor instead.
 func (*Removals) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{39}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Removals) GetRemovals() []*Removal {
@@ -3955,7 +4087,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3967,7 +4099,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[40]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3980,7 +4112,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{40}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Removal) GetId() []byte {
@@ -4016,7 +4148,7 @@ type Envelope struct {
 
 func (x *Envelope) Reset() {
 	*x = Envelope{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4028,7 +4160,7 @@ func (x *Envelope) String() string {
 func (*Envelope) ProtoMessage() {}
 
 func (x *Envelope) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[41]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4041,7 +4173,7 @@ func (x *Envelope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Envelope.ProtoReflect.Descriptor instead.
 func (*Envelope) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{41}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Envelope) GetReversePath() string {
@@ -4118,7 +4250,7 @@ type DeliverBy struct {
 
 func (x *DeliverBy) Reset() {
 	*x = DeliverBy{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4130,7 +4262,7 @@ func (x *DeliverBy) String() string {
 func (*DeliverBy) ProtoMessage() {}
 
 func (x *DeliverBy) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[42]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4143,7 +4275,7 @@ func (x *DeliverBy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverBy.ProtoReflect.Descriptor instead.
 func (*DeliverBy) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{42}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *DeliverBy) GetUntil() *timestamppb.Timestamp {
@@ -4179,7 +4311,7 @@ type Submitter struct {
 
 func (x *Submitter) Reset() {
 	*x = Submitter{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4191,7 +4323,7 @@ func (x *Submitter) String() string {
 func (*Submitter) ProtoMessage() {}
 
 func (x *Submitter) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[43]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4204,7 +4336,7 @@ func (x *Submitter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Submitter.ProtoReflect.Descriptor instead.
 func (*Submitter) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{43}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Submitter) GetStore() string {
@@ -4240,7 +4372,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4252,7 +4384,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[44]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4265,7 +4397,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{44}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Recipient) GetAddress() string {
@@ -4304,7 +4436,7 @@ type ResolveRequest struct {
 
 func (x *ResolveRequest) Reset() {
 	*x = ResolveRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4316,7 +4448,7 @@ func (x *ResolveRequest) String() string {
 func (*ResolveRequest) ProtoMessage() {}
 
 func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[45]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4329,7 +4461,7 @@ func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
 func (*ResolveRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{45}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ResolveRequest) GetEnvelope() *Envelope {
@@ -4379,7 +4511,7 @@ type MaySendRequest struct {
 
 func (x *MaySendRequest) Reset() {
 	*x = MaySendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4391,7 +4523,7 @@ func (x *MaySendRequest) String() string {
 func (*MaySendRequest) ProtoMessage() {}
 
 func (x *MaySendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[46]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4404,7 +4536,7 @@ func (x *MaySendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaySendRequest.ProtoReflect.Descriptor instead.
 func (*MaySendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{46}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *MaySendRequest) GetAccount() string {
@@ -4437,7 +4569,7 @@ type MaySendResponse struct {
 
 func (x *MaySendResponse) Reset() {
 	*x = MaySendResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4449,7 +4581,7 @@ func (x *MaySendResponse) String() string {
 func (*MaySendResponse) ProtoMessage() {}
 
 func (x *MaySendResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[47]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4462,7 +4594,7 @@ func (x *MaySendResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MaySendResponse.ProtoReflect.Descriptor instead.
 func (*MaySendResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{47}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *MaySendResponse) GetRight() SendRight {
@@ -4485,7 +4617,7 @@ type Verdicts struct {
 
 func (x *Verdicts) Reset() {
 	*x = Verdicts{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4497,7 +4629,7 @@ func (x *Verdicts) String() string {
 func (*Verdicts) ProtoMessage() {}
 
 func (x *Verdicts) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[48]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4510,7 +4642,7 @@ func (x *Verdicts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdicts.ProtoReflect.Descriptor instead.
 func (*Verdicts) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{48}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Verdicts) GetVerdicts() []*Verdict {
@@ -4559,7 +4691,7 @@ type Verdict struct {
 
 func (x *Verdict) Reset() {
 	*x = Verdict{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4571,7 +4703,7 @@ func (x *Verdict) String() string {
 func (*Verdict) ProtoMessage() {}
 
 func (x *Verdict) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[49]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4584,7 +4716,7 @@ func (x *Verdict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Verdict.ProtoReflect.Descriptor instead.
 func (*Verdict) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{49}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Verdict) GetRecipient() string {
@@ -4664,7 +4796,7 @@ type DirectoryEntry struct {
 
 func (x *DirectoryEntry) Reset() {
 	*x = DirectoryEntry{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4676,7 +4808,7 @@ func (x *DirectoryEntry) String() string {
 func (*DirectoryEntry) ProtoMessage() {}
 
 func (x *DirectoryEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[50]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4689,7 +4821,7 @@ func (x *DirectoryEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectoryEntry.ProtoReflect.Descriptor instead.
 func (*DirectoryEntry) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{50}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *DirectoryEntry) GetAddress() string {
@@ -4742,7 +4874,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4754,7 +4886,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[51]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4767,7 +4899,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{51}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Delivery) GetKey() string {
@@ -4835,7 +4967,7 @@ type DeliverRequest struct {
 
 func (x *DeliverRequest) Reset() {
 	*x = DeliverRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4847,7 +4979,7 @@ func (x *DeliverRequest) String() string {
 func (*DeliverRequest) ProtoMessage() {}
 
 func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[52]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4860,7 +4992,7 @@ func (x *DeliverRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliverRequest.ProtoReflect.Descriptor instead.
 func (*DeliverRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{52}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *DeliverRequest) GetFrame() isDeliverRequest_Frame {
@@ -4927,7 +5059,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4939,7 +5071,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[53]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4952,7 +5084,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{53}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
 }
 
 // DeliveriesRequest is a whole message, or takes one back. The stream stays open for further ones, and
@@ -4969,7 +5101,7 @@ type DeliveriesRequest struct {
 
 func (x *DeliveriesRequest) Reset() {
 	*x = DeliveriesRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4981,7 +5113,7 @@ func (x *DeliveriesRequest) String() string {
 func (*DeliveriesRequest) ProtoMessage() {}
 
 func (x *DeliveriesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[54]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4994,7 +5126,7 @@ func (x *DeliveriesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveriesRequest.ProtoReflect.Descriptor instead.
 func (*DeliveriesRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{54}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *DeliveriesRequest) GetId() uint64 {
@@ -5035,7 +5167,7 @@ type DeliveriesResponse struct {
 
 func (x *DeliveriesResponse) Reset() {
 	*x = DeliveriesResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5047,7 +5179,7 @@ func (x *DeliveriesResponse) String() string {
 func (*DeliveriesResponse) ProtoMessage() {}
 
 func (x *DeliveriesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[55]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5060,7 +5192,7 @@ func (x *DeliveriesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveriesResponse.ProtoReflect.Descriptor instead.
 func (*DeliveriesResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{55}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *DeliveriesResponse) GetId() uint64 {
@@ -5096,7 +5228,7 @@ type SendRequest struct {
 
 func (x *SendRequest) Reset() {
 	*x = SendRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5108,7 +5240,7 @@ func (x *SendRequest) String() string {
 func (*SendRequest) ProtoMessage() {}
 
 func (x *SendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[56]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5121,7 +5253,7 @@ func (x *SendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendRequest.ProtoReflect.Descriptor instead.
 func (*SendRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{56}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *SendRequest) GetFrame() isSendRequest_Frame {
@@ -5205,7 +5337,7 @@ type SendStart struct {
 
 func (x *SendStart) Reset() {
 	*x = SendStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5217,7 +5349,7 @@ func (x *SendStart) String() string {
 func (*SendStart) ProtoMessage() {}
 
 func (x *SendStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[57]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5230,7 +5362,7 @@ func (x *SendStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendStart.ProtoReflect.Descriptor instead.
 func (*SendStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{57}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *SendStart) GetCredential() *Credential {
@@ -5262,7 +5394,7 @@ type CollectRequest struct {
 
 func (x *CollectRequest) Reset() {
 	*x = CollectRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5274,7 +5406,7 @@ func (x *CollectRequest) String() string {
 func (*CollectRequest) ProtoMessage() {}
 
 func (x *CollectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[58]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5287,7 +5419,7 @@ func (x *CollectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectRequest.ProtoReflect.Descriptor instead.
 func (*CollectRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{58}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *CollectRequest) GetFrame() isCollectRequest_Frame {
@@ -5359,7 +5491,7 @@ type CollectStart struct {
 
 func (x *CollectStart) Reset() {
 	*x = CollectStart{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5371,7 +5503,7 @@ func (x *CollectStart) String() string {
 func (*CollectStart) ProtoMessage() {}
 
 func (x *CollectStart) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[59]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5384,7 +5516,7 @@ func (x *CollectStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectStart.ProtoReflect.Descriptor instead.
 func (*CollectStart) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{59}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *CollectStart) GetMost() int32 {
@@ -5431,7 +5563,7 @@ type Ask struct {
 
 func (x *Ask) Reset() {
 	*x = Ask{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5443,7 +5575,7 @@ func (x *Ask) String() string {
 func (*Ask) ProtoMessage() {}
 
 func (x *Ask) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[60]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5456,7 +5588,7 @@ func (x *Ask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ask.ProtoReflect.Descriptor instead.
 func (*Ask) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{60}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{62}
 }
 
 type Taken struct {
@@ -5468,7 +5600,7 @@ type Taken struct {
 
 func (x *Taken) Reset() {
 	*x = Taken{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5480,7 +5612,7 @@ func (x *Taken) String() string {
 func (*Taken) ProtoMessage() {}
 
 func (x *Taken) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[61]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5493,7 +5625,7 @@ func (x *Taken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Taken.ProtoReflect.Descriptor instead.
 func (*Taken) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{61}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Taken) GetFailure() *Failure {
@@ -5518,7 +5650,7 @@ type CollectResponse struct {
 
 func (x *CollectResponse) Reset() {
 	*x = CollectResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5530,7 +5662,7 @@ func (x *CollectResponse) String() string {
 func (*CollectResponse) ProtoMessage() {}
 
 func (x *CollectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[62]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5543,7 +5675,7 @@ func (x *CollectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectResponse.ProtoReflect.Descriptor instead.
 func (*CollectResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{62}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *CollectResponse) GetFrame() isCollectResponse_Frame {
@@ -5611,7 +5743,7 @@ type CollectEnd struct {
 
 func (x *CollectEnd) Reset() {
 	*x = CollectEnd{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5623,7 +5755,7 @@ func (x *CollectEnd) String() string {
 func (*CollectEnd) ProtoMessage() {}
 
 func (x *CollectEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[63]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5636,7 +5768,7 @@ func (x *CollectEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectEnd.ProtoReflect.Descriptor instead.
 func (*CollectEnd) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{63}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *CollectEnd) GetFailure() *Failure {
@@ -5662,7 +5794,7 @@ type Outgoing struct {
 
 func (x *Outgoing) Reset() {
 	*x = Outgoing{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5674,7 +5806,7 @@ func (x *Outgoing) String() string {
 func (*Outgoing) ProtoMessage() {}
 
 func (x *Outgoing) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[64]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5687,7 +5819,7 @@ func (x *Outgoing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outgoing.ProtoReflect.Descriptor instead.
 func (*Outgoing) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{64}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Outgoing) GetId() []byte {
@@ -5740,7 +5872,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5752,7 +5884,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[65]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5765,7 +5897,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{65}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{67}
 }
 
 // Hint says that something has changed, and is a reason to ask again.
@@ -5779,7 +5911,7 @@ type Hint struct {
 
 func (x *Hint) Reset() {
 	*x = Hint{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5791,7 +5923,7 @@ func (x *Hint) String() string {
 func (*Hint) ProtoMessage() {}
 
 func (x *Hint) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[66]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5804,7 +5936,7 @@ func (x *Hint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hint.ProtoReflect.Descriptor instead.
 func (*Hint) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{66}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Hint) GetKind() HintKind {
@@ -5832,7 +5964,7 @@ type ExamineRequest struct {
 
 func (x *ExamineRequest) Reset() {
 	*x = ExamineRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5844,7 +5976,7 @@ func (x *ExamineRequest) String() string {
 func (*ExamineRequest) ProtoMessage() {}
 
 func (x *ExamineRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[67]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5857,7 +5989,7 @@ func (x *ExamineRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExamineRequest.ProtoReflect.Descriptor instead.
 func (*ExamineRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{67}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ExamineRequest) GetCredential() *Credential {
@@ -5896,7 +6028,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5908,7 +6040,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[68]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5921,7 +6053,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{68}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Step) GetName() string {
@@ -5985,7 +6117,7 @@ type VaultRequest struct {
 
 func (x *VaultRequest) Reset() {
 	*x = VaultRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5997,7 +6129,7 @@ func (x *VaultRequest) String() string {
 func (*VaultRequest) ProtoMessage() {}
 
 func (x *VaultRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[69]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6010,7 +6142,7 @@ func (x *VaultRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VaultRequest.ProtoReflect.Descriptor instead.
 func (*VaultRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{69}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *VaultRequest) GetId() uint64 {
@@ -6121,7 +6253,7 @@ type VaultGet struct {
 
 func (x *VaultGet) Reset() {
 	*x = VaultGet{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[70]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6133,7 +6265,7 @@ func (x *VaultGet) String() string {
 func (*VaultGet) ProtoMessage() {}
 
 func (x *VaultGet) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[70]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6146,7 +6278,7 @@ func (x *VaultGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VaultGet.ProtoReflect.Descriptor instead.
 func (*VaultGet) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{70}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{72}
 }
 
 // VaultLease asks to be the only one who gets another value for the entry, which there need not be yet. It ends with a put or a
@@ -6160,7 +6292,7 @@ type VaultLease struct {
 
 func (x *VaultLease) Reset() {
 	*x = VaultLease{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[71]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6172,7 +6304,7 @@ func (x *VaultLease) String() string {
 func (*VaultLease) ProtoMessage() {}
 
 func (x *VaultLease) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[71]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6185,7 +6317,7 @@ func (x *VaultLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VaultLease.ProtoReflect.Descriptor instead.
 func (*VaultLease) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{71}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *VaultLease) GetLife() *durationpb.Duration {
@@ -6208,7 +6340,7 @@ type VaultPut struct {
 
 func (x *VaultPut) Reset() {
 	*x = VaultPut{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[72]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6220,7 +6352,7 @@ func (x *VaultPut) String() string {
 func (*VaultPut) ProtoMessage() {}
 
 func (x *VaultPut) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[72]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6233,7 +6365,7 @@ func (x *VaultPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VaultPut.ProtoReflect.Descriptor instead.
 func (*VaultPut) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{72}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *VaultPut) GetValue() []byte {
@@ -6273,7 +6405,7 @@ type VaultRelease struct {
 
 func (x *VaultRelease) Reset() {
 	*x = VaultRelease{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[73]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6285,7 +6417,7 @@ func (x *VaultRelease) String() string {
 func (*VaultRelease) ProtoMessage() {}
 
 func (x *VaultRelease) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[73]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6298,7 +6430,7 @@ func (x *VaultRelease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VaultRelease.ProtoReflect.Descriptor instead.
 func (*VaultRelease) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{73}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *VaultRelease) GetLease() string {
@@ -6319,7 +6451,7 @@ type VaultExtend struct {
 
 func (x *VaultExtend) Reset() {
 	*x = VaultExtend{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[74]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6331,7 +6463,7 @@ func (x *VaultExtend) String() string {
 func (*VaultExtend) ProtoMessage() {}
 
 func (x *VaultExtend) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[74]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6344,7 +6476,7 @@ func (x *VaultExtend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VaultExtend.ProtoReflect.Descriptor instead.
 func (*VaultExtend) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{74}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *VaultExtend) GetLease() string {
@@ -6376,7 +6508,7 @@ type VaultAnswer struct {
 
 func (x *VaultAnswer) Reset() {
 	*x = VaultAnswer{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[75]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6388,7 +6520,7 @@ func (x *VaultAnswer) String() string {
 func (*VaultAnswer) ProtoMessage() {}
 
 func (x *VaultAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[75]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6401,7 +6533,7 @@ func (x *VaultAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VaultAnswer.ProtoReflect.Descriptor instead.
 func (*VaultAnswer) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{75}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *VaultAnswer) GetId() uint64 {
@@ -6457,7 +6589,7 @@ type VaultEntry struct {
 
 func (x *VaultEntry) Reset() {
 	*x = VaultEntry{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[76]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6469,7 +6601,7 @@ func (x *VaultEntry) String() string {
 func (*VaultEntry) ProtoMessage() {}
 
 func (x *VaultEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[76]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6482,7 +6614,7 @@ func (x *VaultEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VaultEntry.ProtoReflect.Descriptor instead.
 func (*VaultEntry) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{76}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *VaultEntry) GetValue() []byte {
@@ -6515,7 +6647,7 @@ type SettleRequest struct {
 
 func (x *SettleRequest) Reset() {
 	*x = SettleRequest{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[77]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6527,7 +6659,7 @@ func (x *SettleRequest) String() string {
 func (*SettleRequest) ProtoMessage() {}
 
 func (x *SettleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[77]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6540,7 +6672,7 @@ func (x *SettleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleRequest.ProtoReflect.Descriptor instead.
 func (*SettleRequest) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{77}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *SettleRequest) GetSettlements() []*Settlement {
@@ -6560,7 +6692,7 @@ type Settlement struct {
 
 func (x *Settlement) Reset() {
 	*x = Settlement{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[78]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6572,7 +6704,7 @@ func (x *Settlement) String() string {
 func (*Settlement) ProtoMessage() {}
 
 func (x *Settlement) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[78]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6585,7 +6717,7 @@ func (x *Settlement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settlement.ProtoReflect.Descriptor instead.
 func (*Settlement) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{78}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *Settlement) GetId() []byte {
@@ -6610,7 +6742,7 @@ type SettleResponse struct {
 
 func (x *SettleResponse) Reset() {
 	*x = SettleResponse{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[79]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6622,7 +6754,7 @@ func (x *SettleResponse) String() string {
 func (*SettleResponse) ProtoMessage() {}
 
 func (x *SettleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[79]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6635,7 +6767,7 @@ func (x *SettleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettleResponse.ProtoReflect.Descriptor instead.
 func (*SettleResponse) Descriptor() ([]byte, []int) {
-	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{79}
+	return file_dipylon_store_v2_store_proto_rawDescGZIP(), []int{81}
 }
 
 type Metric_Bucket struct {
@@ -6648,7 +6780,7 @@ type Metric_Bucket struct {
 
 func (x *Metric_Bucket) Reset() {
 	*x = Metric_Bucket{}
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[80]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6660,7 +6792,7 @@ func (x *Metric_Bucket) String() string {
 func (*Metric_Bucket) ProtoMessage() {}
 
 func (x *Metric_Bucket) ProtoReflect() protoreflect.Message {
-	mi := &file_dipylon_store_v2_store_proto_msgTypes[80]
+	mi := &file_dipylon_store_v2_store_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6718,7 +6850,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"exactSizes\x120\n" +
 	"\x06limits\x18\b \x01(\v2\x18.dipylon.store.v2.LimitsR\x06limits\x123\n" +
 	"\areading\x18\t \x01(\v2\x19.dipylon.store.v2.ReadingR\areading\x125\n" +
-	"\bsettings\x18\x10 \x03(\v2\x19.dipylon.store.v2.SettingR\bsettings\"\xf6\x02\n" +
+	"\bsettings\x18\x10 \x03(\v2\x19.dipylon.store.v2.SettingR\bsettings\"\x8c\x03\n" +
 	"\aReading\x128\n" +
 	"\tdisposals\x18\x01 \x03(\x0e2\x1a.dipylon.store.v2.DisposalR\tdisposals\x128\n" +
 	"\tencodings\x18\x02 \x03(\x0e2\x1a.dipylon.store.v2.EncodingR\tencodings\x122\n" +
@@ -6729,7 +6861,9 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\brenderer\x18\x06 \x01(\tR\brenderer\x12\x1a\n" +
 	"\bmeasures\x18\a \x01(\bR\bmeasures\x12<\n" +
 	"\tcalendars\x18\b \x03(\x0e2\x1e.dipylon.store.v2.CalendarFormR\tcalendars\x12\x14\n" +
-	"\x05wraps\x18\t \x01(\bR\x05wraps\"\xa9\x01\n" +
+	"\x05wraps\x18\t \x01(\bR\x05wraps\x12\x14\n" +
+	"\x05parks\x18\n" +
+	" \x01(\bR\x05parks\"\xa9\x01\n" +
 	"\aSetting\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
@@ -6852,7 +6986,7 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\bresponse\x18\x04 \x01(\fR\bresponse\"i\n" +
 	"\x14AuthenticateResponse\x12\x1c\n" +
 	"\tchallenge\x18\x01 \x01(\fR\tchallenge\x123\n" +
-	"\aaccount\x18\x02 \x01(\v2\x19.dipylon.store.v2.AccountR\aaccount\"\xc7\x03\n" +
+	"\aaccount\x18\x02 \x01(\v2\x19.dipylon.store.v2.AccountR\aaccount\"\xa9\x04\n" +
 	"\x0fMaildropRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12,\n" +
 	"\x04open\x18\x02 \x01(\v2\x16.dipylon.store.v2.OpenH\x00R\x04open\x12,\n" +
@@ -6862,8 +6996,15 @@ const file_dipylon_store_v2_store_proto_rawDesc = "" +
 	"\x06window\x18\x06 \x01(\v2\x18.dipylon.store.v2.WindowH\x00R\x06window\x122\n" +
 	"\x06cancel\x18\a \x01(\v2\x18.dipylon.store.v2.CancelH\x00R\x06cancel\x129\n" +
 	"\tmark_seen\x18\b \x01(\v2\x1a.dipylon.store.v2.MarkSeenH\x00R\bmarkSeen\x125\n" +
-	"\ameasure\x18\t \x01(\v2\x19.dipylon.store.v2.MeasureH\x00R\ameasureB\t\n" +
-	"\arequest\"\x82\x04\n" +
+	"\ameasure\x18\t \x01(\v2\x19.dipylon.store.v2.MeasureH\x00R\ameasure\x12,\n" +
+	"\x04park\x18\n" +
+	" \x01(\v2\x16.dipylon.store.v2.ParkH\x00R\x04park\x122\n" +
+	"\x06resume\x18\v \x01(\v2\x18.dipylon.store.v2.ResumeH\x00R\x06resumeB\t\n" +
+	"\arequest\"\x1e\n" +
+	"\x04Park\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\" \n" +
+	"\x06Resume\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"\x82\x04\n" +
 	"\x10MaildropResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04done\x18\x02 \x01(\bR\x04done\x123\n" +
@@ -7253,7 +7394,7 @@ func file_dipylon_store_v2_store_proto_rawDescGZIP() []byte {
 
 var (
 	file_dipylon_store_v2_store_proto_enumTypes = make([]protoimpl.EnumInfo, 17)
-	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 81)
+	file_dipylon_store_v2_store_proto_msgTypes  = make([]protoimpl.MessageInfo, 83)
 	file_dipylon_store_v2_store_proto_goTypes   = []any{
 		Kind(0),                       // 0: dipylon.store.v2.Kind
 		CredentialKind(0),             // 1: dipylon.store.v2.CredentialKind
@@ -7295,72 +7436,74 @@ var (
 		(*AuthenticateRequest)(nil),   // 37: dipylon.store.v2.AuthenticateRequest
 		(*AuthenticateResponse)(nil),  // 38: dipylon.store.v2.AuthenticateResponse
 		(*MaildropRequest)(nil),       // 39: dipylon.store.v2.MaildropRequest
-		(*MaildropResponse)(nil),      // 40: dipylon.store.v2.MaildropResponse
-		(*Open)(nil),                  // 41: dipylon.store.v2.Open
-		(*List)(nil),                  // 42: dipylon.store.v2.List
-		(*Entries)(nil),               // 43: dipylon.store.v2.Entries
-		(*Entry)(nil),                 // 44: dipylon.store.v2.Entry
-		(*Fetch)(nil),                 // 45: dipylon.store.v2.Fetch
-		(*Files)(nil),                 // 46: dipylon.store.v2.Files
-		(*File)(nil),                  // 47: dipylon.store.v2.File
-		(*FetchHead)(nil),             // 48: dipylon.store.v2.FetchHead
-		(*Window)(nil),                // 49: dipylon.store.v2.Window
-		(*Cancel)(nil),                // 50: dipylon.store.v2.Cancel
-		(*Rendering)(nil),             // 51: dipylon.store.v2.Rendering
-		(*Remove)(nil),                // 52: dipylon.store.v2.Remove
-		(*MarkSeen)(nil),              // 53: dipylon.store.v2.MarkSeen
-		(*Measure)(nil),               // 54: dipylon.store.v2.Measure
-		(*Measured)(nil),              // 55: dipylon.store.v2.Measured
-		(*Removals)(nil),              // 56: dipylon.store.v2.Removals
-		(*Removal)(nil),               // 57: dipylon.store.v2.Removal
-		(*Envelope)(nil),              // 58: dipylon.store.v2.Envelope
-		(*DeliverBy)(nil),             // 59: dipylon.store.v2.DeliverBy
-		(*Submitter)(nil),             // 60: dipylon.store.v2.Submitter
-		(*Recipient)(nil),             // 61: dipylon.store.v2.Recipient
-		(*ResolveRequest)(nil),        // 62: dipylon.store.v2.ResolveRequest
-		(*MaySendRequest)(nil),        // 63: dipylon.store.v2.MaySendRequest
-		(*MaySendResponse)(nil),       // 64: dipylon.store.v2.MaySendResponse
-		(*Verdicts)(nil),              // 65: dipylon.store.v2.Verdicts
-		(*Verdict)(nil),               // 66: dipylon.store.v2.Verdict
-		(*DirectoryEntry)(nil),        // 67: dipylon.store.v2.DirectoryEntry
-		(*Delivery)(nil),              // 68: dipylon.store.v2.Delivery
-		(*DeliverRequest)(nil),        // 69: dipylon.store.v2.DeliverRequest
-		(*End)(nil),                   // 70: dipylon.store.v2.End
-		(*DeliveriesRequest)(nil),     // 71: dipylon.store.v2.DeliveriesRequest
-		(*DeliveriesResponse)(nil),    // 72: dipylon.store.v2.DeliveriesResponse
-		(*SendRequest)(nil),           // 73: dipylon.store.v2.SendRequest
-		(*SendStart)(nil),             // 74: dipylon.store.v2.SendStart
-		(*CollectRequest)(nil),        // 75: dipylon.store.v2.CollectRequest
-		(*CollectStart)(nil),          // 76: dipylon.store.v2.CollectStart
-		(*Ask)(nil),                   // 77: dipylon.store.v2.Ask
-		(*Taken)(nil),                 // 78: dipylon.store.v2.Taken
-		(*CollectResponse)(nil),       // 79: dipylon.store.v2.CollectResponse
-		(*CollectEnd)(nil),            // 80: dipylon.store.v2.CollectEnd
-		(*Outgoing)(nil),              // 81: dipylon.store.v2.Outgoing
-		(*WatchRequest)(nil),          // 82: dipylon.store.v2.WatchRequest
-		(*Hint)(nil),                  // 83: dipylon.store.v2.Hint
-		(*ExamineRequest)(nil),        // 84: dipylon.store.v2.ExamineRequest
-		(*Step)(nil),                  // 85: dipylon.store.v2.Step
-		(*VaultRequest)(nil),          // 86: dipylon.store.v2.VaultRequest
-		(*VaultGet)(nil),              // 87: dipylon.store.v2.VaultGet
-		(*VaultLease)(nil),            // 88: dipylon.store.v2.VaultLease
-		(*VaultPut)(nil),              // 89: dipylon.store.v2.VaultPut
-		(*VaultRelease)(nil),          // 90: dipylon.store.v2.VaultRelease
-		(*VaultExtend)(nil),           // 91: dipylon.store.v2.VaultExtend
-		(*VaultAnswer)(nil),           // 92: dipylon.store.v2.VaultAnswer
-		(*VaultEntry)(nil),            // 93: dipylon.store.v2.VaultEntry
-		(*SettleRequest)(nil),         // 94: dipylon.store.v2.SettleRequest
-		(*Settlement)(nil),            // 95: dipylon.store.v2.Settlement
-		(*SettleResponse)(nil),        // 96: dipylon.store.v2.SettleResponse
-		(*Metric_Bucket)(nil),         // 97: dipylon.store.v2.Metric.Bucket
-		(*durationpb.Duration)(nil),   // 98: google.protobuf.Duration
-		(*timestamppb.Timestamp)(nil), // 99: google.protobuf.Timestamp
+		(*Park)(nil),                  // 40: dipylon.store.v2.Park
+		(*Resume)(nil),                // 41: dipylon.store.v2.Resume
+		(*MaildropResponse)(nil),      // 42: dipylon.store.v2.MaildropResponse
+		(*Open)(nil),                  // 43: dipylon.store.v2.Open
+		(*List)(nil),                  // 44: dipylon.store.v2.List
+		(*Entries)(nil),               // 45: dipylon.store.v2.Entries
+		(*Entry)(nil),                 // 46: dipylon.store.v2.Entry
+		(*Fetch)(nil),                 // 47: dipylon.store.v2.Fetch
+		(*Files)(nil),                 // 48: dipylon.store.v2.Files
+		(*File)(nil),                  // 49: dipylon.store.v2.File
+		(*FetchHead)(nil),             // 50: dipylon.store.v2.FetchHead
+		(*Window)(nil),                // 51: dipylon.store.v2.Window
+		(*Cancel)(nil),                // 52: dipylon.store.v2.Cancel
+		(*Rendering)(nil),             // 53: dipylon.store.v2.Rendering
+		(*Remove)(nil),                // 54: dipylon.store.v2.Remove
+		(*MarkSeen)(nil),              // 55: dipylon.store.v2.MarkSeen
+		(*Measure)(nil),               // 56: dipylon.store.v2.Measure
+		(*Measured)(nil),              // 57: dipylon.store.v2.Measured
+		(*Removals)(nil),              // 58: dipylon.store.v2.Removals
+		(*Removal)(nil),               // 59: dipylon.store.v2.Removal
+		(*Envelope)(nil),              // 60: dipylon.store.v2.Envelope
+		(*DeliverBy)(nil),             // 61: dipylon.store.v2.DeliverBy
+		(*Submitter)(nil),             // 62: dipylon.store.v2.Submitter
+		(*Recipient)(nil),             // 63: dipylon.store.v2.Recipient
+		(*ResolveRequest)(nil),        // 64: dipylon.store.v2.ResolveRequest
+		(*MaySendRequest)(nil),        // 65: dipylon.store.v2.MaySendRequest
+		(*MaySendResponse)(nil),       // 66: dipylon.store.v2.MaySendResponse
+		(*Verdicts)(nil),              // 67: dipylon.store.v2.Verdicts
+		(*Verdict)(nil),               // 68: dipylon.store.v2.Verdict
+		(*DirectoryEntry)(nil),        // 69: dipylon.store.v2.DirectoryEntry
+		(*Delivery)(nil),              // 70: dipylon.store.v2.Delivery
+		(*DeliverRequest)(nil),        // 71: dipylon.store.v2.DeliverRequest
+		(*End)(nil),                   // 72: dipylon.store.v2.End
+		(*DeliveriesRequest)(nil),     // 73: dipylon.store.v2.DeliveriesRequest
+		(*DeliveriesResponse)(nil),    // 74: dipylon.store.v2.DeliveriesResponse
+		(*SendRequest)(nil),           // 75: dipylon.store.v2.SendRequest
+		(*SendStart)(nil),             // 76: dipylon.store.v2.SendStart
+		(*CollectRequest)(nil),        // 77: dipylon.store.v2.CollectRequest
+		(*CollectStart)(nil),          // 78: dipylon.store.v2.CollectStart
+		(*Ask)(nil),                   // 79: dipylon.store.v2.Ask
+		(*Taken)(nil),                 // 80: dipylon.store.v2.Taken
+		(*CollectResponse)(nil),       // 81: dipylon.store.v2.CollectResponse
+		(*CollectEnd)(nil),            // 82: dipylon.store.v2.CollectEnd
+		(*Outgoing)(nil),              // 83: dipylon.store.v2.Outgoing
+		(*WatchRequest)(nil),          // 84: dipylon.store.v2.WatchRequest
+		(*Hint)(nil),                  // 85: dipylon.store.v2.Hint
+		(*ExamineRequest)(nil),        // 86: dipylon.store.v2.ExamineRequest
+		(*Step)(nil),                  // 87: dipylon.store.v2.Step
+		(*VaultRequest)(nil),          // 88: dipylon.store.v2.VaultRequest
+		(*VaultGet)(nil),              // 89: dipylon.store.v2.VaultGet
+		(*VaultLease)(nil),            // 90: dipylon.store.v2.VaultLease
+		(*VaultPut)(nil),              // 91: dipylon.store.v2.VaultPut
+		(*VaultRelease)(nil),          // 92: dipylon.store.v2.VaultRelease
+		(*VaultExtend)(nil),           // 93: dipylon.store.v2.VaultExtend
+		(*VaultAnswer)(nil),           // 94: dipylon.store.v2.VaultAnswer
+		(*VaultEntry)(nil),            // 95: dipylon.store.v2.VaultEntry
+		(*SettleRequest)(nil),         // 96: dipylon.store.v2.SettleRequest
+		(*Settlement)(nil),            // 97: dipylon.store.v2.Settlement
+		(*SettleResponse)(nil),        // 98: dipylon.store.v2.SettleResponse
+		(*Metric_Bucket)(nil),         // 99: dipylon.store.v2.Metric.Bucket
+		(*durationpb.Duration)(nil),   // 100: google.protobuf.Duration
+		(*timestamppb.Timestamp)(nil), // 101: google.protobuf.Timestamp
 	}
 )
 
 var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	0,   // 0: dipylon.store.v2.Failure.kind:type_name -> dipylon.store.v2.Kind
-	98,  // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
+	100, // 1: dipylon.store.v2.Failure.retry_after:type_name -> google.protobuf.Duration
 	22,  // 2: dipylon.store.v2.Description.capabilities:type_name -> dipylon.store.v2.Capabilities
 	1,   // 3: dipylon.store.v2.Description.credentials:type_name -> dipylon.store.v2.CredentialKind
 	23,  // 4: dipylon.store.v2.Description.limits:type_name -> dipylon.store.v2.Limits
@@ -7375,145 +7518,147 @@ var file_dipylon_store_v2_store_proto_depIdxs = []int32{
 	32,  // 13: dipylon.store.v2.HealthResponse.metrics:type_name -> dipylon.store.v2.Metric
 	31,  // 14: dipylon.store.v2.HealthResponse.warnings:type_name -> dipylon.store.v2.Warning
 	15,  // 15: dipylon.store.v2.Warning.kind:type_name -> dipylon.store.v2.Warning.Kind
-	99,  // 16: dipylon.store.v2.Warning.since:type_name -> google.protobuf.Timestamp
-	99,  // 17: dipylon.store.v2.Warning.until:type_name -> google.protobuf.Timestamp
+	101, // 16: dipylon.store.v2.Warning.since:type_name -> google.protobuf.Timestamp
+	101, // 17: dipylon.store.v2.Warning.until:type_name -> google.protobuf.Timestamp
 	16,  // 18: dipylon.store.v2.Metric.kind:type_name -> dipylon.store.v2.Metric.Kind
-	97,  // 19: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
+	99,  // 19: dipylon.store.v2.Metric.buckets:type_name -> dipylon.store.v2.Metric.Bucket
 	1,   // 20: dipylon.store.v2.Credential.kind:type_name -> dipylon.store.v2.CredentialKind
 	34,  // 21: dipylon.store.v2.Credential.peer:type_name -> dipylon.store.v2.Peer
 	33,  // 22: dipylon.store.v2.LoginRequest.credential:type_name -> dipylon.store.v2.Credential
-	99,  // 23: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
+	101, // 23: dipylon.store.v2.Account.password_expires:type_name -> google.protobuf.Timestamp
 	34,  // 24: dipylon.store.v2.AuthenticateRequest.peer:type_name -> dipylon.store.v2.Peer
 	36,  // 25: dipylon.store.v2.AuthenticateResponse.account:type_name -> dipylon.store.v2.Account
-	41,  // 26: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
-	42,  // 27: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
-	45,  // 28: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
-	52,  // 29: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
-	49,  // 30: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
-	50,  // 31: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
-	53,  // 32: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
-	54,  // 33: dipylon.store.v2.MaildropRequest.measure:type_name -> dipylon.store.v2.Measure
-	17,  // 34: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
-	36,  // 35: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
-	43,  // 36: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
-	48,  // 37: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
-	56,  // 38: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
-	46,  // 39: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
-	55,  // 40: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
-	33,  // 41: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
-	44,  // 42: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
-	99,  // 43: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
-	51,  // 44: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
-	47,  // 45: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
-	3,   // 46: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
-	4,   // 47: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
-	2,   // 48: dipylon.store.v2.Rendering.calendar:type_name -> dipylon.store.v2.CalendarForm
-	5,   // 49: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
-	51,  // 50: dipylon.store.v2.Measure.rendering:type_name -> dipylon.store.v2.Rendering
-	17,  // 51: dipylon.store.v2.Measured.failure:type_name -> dipylon.store.v2.Failure
-	57,  // 52: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
-	17,  // 53: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
-	6,   // 54: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
-	7,   // 55: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
-	59,  // 56: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
-	60,  // 57: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
-	99,  // 58: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
-	8,   // 59: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
-	58,  // 60: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
-	61,  // 61: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
-	34,  // 62: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
-	34,  // 63: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
-	9,   // 64: dipylon.store.v2.MaySendResponse.right:type_name -> dipylon.store.v2.SendRight
-	66,  // 65: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
-	17,  // 66: dipylon.store.v2.Verdicts.failure:type_name -> dipylon.store.v2.Failure
-	17,  // 67: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
-	12,  // 68: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
-	67,  // 69: dipylon.store.v2.Verdict.directory:type_name -> dipylon.store.v2.DirectoryEntry
-	98,  // 70: dipylon.store.v2.Verdict.holds:type_name -> google.protobuf.Duration
-	10,  // 71: dipylon.store.v2.DirectoryEntry.rich_text:type_name -> dipylon.store.v2.RichText
-	11,  // 72: dipylon.store.v2.DirectoryEntry.format:type_name -> dipylon.store.v2.Format
-	58,  // 73: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
-	61,  // 74: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
-	99,  // 75: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
-	34,  // 76: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
-	68,  // 77: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	70,  // 78: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
-	68,  // 79: dipylon.store.v2.DeliveriesRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	65,  // 80: dipylon.store.v2.DeliveriesResponse.verdicts:type_name -> dipylon.store.v2.Verdicts
-	74,  // 81: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
-	70,  // 82: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
-	68,  // 83: dipylon.store.v2.SendRequest.delivery:type_name -> dipylon.store.v2.Delivery
-	33,  // 84: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
-	68,  // 85: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
-	76,  // 86: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
-	78,  // 87: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
-	77,  // 88: dipylon.store.v2.CollectRequest.ask:type_name -> dipylon.store.v2.Ask
-	98,  // 89: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
-	51,  // 90: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
-	98,  // 91: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
-	17,  // 92: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
-	81,  // 93: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
-	80,  // 94: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
-	17,  // 95: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
-	58,  // 96: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
-	61,  // 97: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
-	99,  // 98: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
-	13,  // 99: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
-	33,  // 100: dipylon.store.v2.ExamineRequest.credential:type_name -> dipylon.store.v2.Credential
-	14,  // 101: dipylon.store.v2.Step.outcome:type_name -> dipylon.store.v2.StepOutcome
-	98,  // 102: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
-	87,  // 103: dipylon.store.v2.VaultRequest.get:type_name -> dipylon.store.v2.VaultGet
-	88,  // 104: dipylon.store.v2.VaultRequest.lease:type_name -> dipylon.store.v2.VaultLease
-	89,  // 105: dipylon.store.v2.VaultRequest.put:type_name -> dipylon.store.v2.VaultPut
-	90,  // 106: dipylon.store.v2.VaultRequest.release:type_name -> dipylon.store.v2.VaultRelease
-	91,  // 107: dipylon.store.v2.VaultRequest.extend:type_name -> dipylon.store.v2.VaultExtend
-	98,  // 108: dipylon.store.v2.VaultLease.life:type_name -> google.protobuf.Duration
-	98,  // 109: dipylon.store.v2.VaultPut.keep:type_name -> google.protobuf.Duration
-	98,  // 110: dipylon.store.v2.VaultExtend.life:type_name -> google.protobuf.Duration
-	17,  // 111: dipylon.store.v2.VaultAnswer.failure:type_name -> dipylon.store.v2.Failure
-	93,  // 112: dipylon.store.v2.VaultAnswer.entry:type_name -> dipylon.store.v2.VaultEntry
-	98,  // 113: dipylon.store.v2.VaultEntry.age:type_name -> google.protobuf.Duration
-	95,  // 114: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
-	66,  // 115: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
-	18,  // 116: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
-	24,  // 117: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
-	29,  // 118: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
-	35,  // 119: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
-	37,  // 120: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
-	39,  // 121: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
-	62,  // 122: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
-	69,  // 123: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
-	71,  // 124: dipylon.store.v2.Store.Deliveries:input_type -> dipylon.store.v2.DeliveriesRequest
-	73,  // 125: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
-	75,  // 126: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
-	94,  // 127: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
-	63,  // 128: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
-	82,  // 129: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
-	84,  // 130: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
-	27,  // 131: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
-	92,  // 132: dipylon.store.v2.Store.Vault:input_type -> dipylon.store.v2.VaultAnswer
-	19,  // 133: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
-	25,  // 134: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
-	30,  // 135: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
-	36,  // 136: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
-	38,  // 137: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
-	40,  // 138: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
-	65,  // 139: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
-	65,  // 140: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
-	72,  // 141: dipylon.store.v2.Store.Deliveries:output_type -> dipylon.store.v2.DeliveriesResponse
-	65,  // 142: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
-	79,  // 143: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
-	96,  // 144: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
-	64,  // 145: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
-	83,  // 146: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
-	85,  // 147: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
-	28,  // 148: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
-	86,  // 149: dipylon.store.v2.Store.Vault:output_type -> dipylon.store.v2.VaultRequest
-	133, // [133:150] is the sub-list for method output_type
-	116, // [116:133] is the sub-list for method input_type
-	116, // [116:116] is the sub-list for extension type_name
-	116, // [116:116] is the sub-list for extension extendee
-	0,   // [0:116] is the sub-list for field type_name
+	43,  // 26: dipylon.store.v2.MaildropRequest.open:type_name -> dipylon.store.v2.Open
+	44,  // 27: dipylon.store.v2.MaildropRequest.list:type_name -> dipylon.store.v2.List
+	47,  // 28: dipylon.store.v2.MaildropRequest.fetch:type_name -> dipylon.store.v2.Fetch
+	54,  // 29: dipylon.store.v2.MaildropRequest.remove:type_name -> dipylon.store.v2.Remove
+	51,  // 30: dipylon.store.v2.MaildropRequest.window:type_name -> dipylon.store.v2.Window
+	52,  // 31: dipylon.store.v2.MaildropRequest.cancel:type_name -> dipylon.store.v2.Cancel
+	55,  // 32: dipylon.store.v2.MaildropRequest.mark_seen:type_name -> dipylon.store.v2.MarkSeen
+	56,  // 33: dipylon.store.v2.MaildropRequest.measure:type_name -> dipylon.store.v2.Measure
+	40,  // 34: dipylon.store.v2.MaildropRequest.park:type_name -> dipylon.store.v2.Park
+	41,  // 35: dipylon.store.v2.MaildropRequest.resume:type_name -> dipylon.store.v2.Resume
+	17,  // 36: dipylon.store.v2.MaildropResponse.failure:type_name -> dipylon.store.v2.Failure
+	36,  // 37: dipylon.store.v2.MaildropResponse.opened:type_name -> dipylon.store.v2.Account
+	45,  // 38: dipylon.store.v2.MaildropResponse.entries:type_name -> dipylon.store.v2.Entries
+	50,  // 39: dipylon.store.v2.MaildropResponse.head:type_name -> dipylon.store.v2.FetchHead
+	58,  // 40: dipylon.store.v2.MaildropResponse.removals:type_name -> dipylon.store.v2.Removals
+	48,  // 41: dipylon.store.v2.MaildropResponse.files:type_name -> dipylon.store.v2.Files
+	57,  // 42: dipylon.store.v2.MaildropResponse.measured:type_name -> dipylon.store.v2.Measured
+	33,  // 43: dipylon.store.v2.Open.credential:type_name -> dipylon.store.v2.Credential
+	46,  // 44: dipylon.store.v2.Entries.entries:type_name -> dipylon.store.v2.Entry
+	101, // 45: dipylon.store.v2.Entry.received:type_name -> google.protobuf.Timestamp
+	53,  // 46: dipylon.store.v2.Fetch.rendering:type_name -> dipylon.store.v2.Rendering
+	49,  // 47: dipylon.store.v2.Files.files:type_name -> dipylon.store.v2.File
+	3,   // 48: dipylon.store.v2.Rendering.encoding:type_name -> dipylon.store.v2.Encoding
+	4,   // 49: dipylon.store.v2.Rendering.body:type_name -> dipylon.store.v2.BodyForm
+	2,   // 50: dipylon.store.v2.Rendering.calendar:type_name -> dipylon.store.v2.CalendarForm
+	5,   // 51: dipylon.store.v2.Remove.disposal:type_name -> dipylon.store.v2.Disposal
+	53,  // 52: dipylon.store.v2.Measure.rendering:type_name -> dipylon.store.v2.Rendering
+	17,  // 53: dipylon.store.v2.Measured.failure:type_name -> dipylon.store.v2.Failure
+	59,  // 54: dipylon.store.v2.Removals.removals:type_name -> dipylon.store.v2.Removal
+	17,  // 55: dipylon.store.v2.Removal.failure:type_name -> dipylon.store.v2.Failure
+	6,   // 56: dipylon.store.v2.Envelope.ret:type_name -> dipylon.store.v2.Return
+	7,   // 57: dipylon.store.v2.Envelope.body:type_name -> dipylon.store.v2.BodyType
+	61,  // 58: dipylon.store.v2.Envelope.deliver_by:type_name -> dipylon.store.v2.DeliverBy
+	62,  // 59: dipylon.store.v2.Envelope.submitter:type_name -> dipylon.store.v2.Submitter
+	101, // 60: dipylon.store.v2.DeliverBy.until:type_name -> google.protobuf.Timestamp
+	8,   // 61: dipylon.store.v2.Recipient.notify:type_name -> dipylon.store.v2.Notify
+	60,  // 62: dipylon.store.v2.ResolveRequest.envelope:type_name -> dipylon.store.v2.Envelope
+	63,  // 63: dipylon.store.v2.ResolveRequest.recipients:type_name -> dipylon.store.v2.Recipient
+	34,  // 64: dipylon.store.v2.ResolveRequest.peer:type_name -> dipylon.store.v2.Peer
+	34,  // 65: dipylon.store.v2.MaySendRequest.peer:type_name -> dipylon.store.v2.Peer
+	9,   // 66: dipylon.store.v2.MaySendResponse.right:type_name -> dipylon.store.v2.SendRight
+	68,  // 67: dipylon.store.v2.Verdicts.verdicts:type_name -> dipylon.store.v2.Verdict
+	17,  // 68: dipylon.store.v2.Verdicts.failure:type_name -> dipylon.store.v2.Failure
+	17,  // 69: dipylon.store.v2.Verdict.failure:type_name -> dipylon.store.v2.Failure
+	12,  // 70: dipylon.store.v2.Verdict.action:type_name -> dipylon.store.v2.Action
+	69,  // 71: dipylon.store.v2.Verdict.directory:type_name -> dipylon.store.v2.DirectoryEntry
+	100, // 72: dipylon.store.v2.Verdict.holds:type_name -> google.protobuf.Duration
+	10,  // 73: dipylon.store.v2.DirectoryEntry.rich_text:type_name -> dipylon.store.v2.RichText
+	11,  // 74: dipylon.store.v2.DirectoryEntry.format:type_name -> dipylon.store.v2.Format
+	60,  // 75: dipylon.store.v2.Delivery.envelope:type_name -> dipylon.store.v2.Envelope
+	63,  // 76: dipylon.store.v2.Delivery.recipients:type_name -> dipylon.store.v2.Recipient
+	101, // 77: dipylon.store.v2.Delivery.received:type_name -> google.protobuf.Timestamp
+	34,  // 78: dipylon.store.v2.Delivery.peer:type_name -> dipylon.store.v2.Peer
+	70,  // 79: dipylon.store.v2.DeliverRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	72,  // 80: dipylon.store.v2.DeliverRequest.end:type_name -> dipylon.store.v2.End
+	70,  // 81: dipylon.store.v2.DeliveriesRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	67,  // 82: dipylon.store.v2.DeliveriesResponse.verdicts:type_name -> dipylon.store.v2.Verdicts
+	76,  // 83: dipylon.store.v2.SendRequest.start:type_name -> dipylon.store.v2.SendStart
+	72,  // 84: dipylon.store.v2.SendRequest.end:type_name -> dipylon.store.v2.End
+	70,  // 85: dipylon.store.v2.SendRequest.delivery:type_name -> dipylon.store.v2.Delivery
+	33,  // 86: dipylon.store.v2.SendStart.credential:type_name -> dipylon.store.v2.Credential
+	70,  // 87: dipylon.store.v2.SendStart.delivery:type_name -> dipylon.store.v2.Delivery
+	78,  // 88: dipylon.store.v2.CollectRequest.start:type_name -> dipylon.store.v2.CollectStart
+	80,  // 89: dipylon.store.v2.CollectRequest.taken:type_name -> dipylon.store.v2.Taken
+	79,  // 90: dipylon.store.v2.CollectRequest.ask:type_name -> dipylon.store.v2.Ask
+	100, // 91: dipylon.store.v2.CollectStart.lease:type_name -> google.protobuf.Duration
+	53,  // 92: dipylon.store.v2.CollectStart.rendering:type_name -> dipylon.store.v2.Rendering
+	100, // 93: dipylon.store.v2.CollectStart.wait:type_name -> google.protobuf.Duration
+	17,  // 94: dipylon.store.v2.Taken.failure:type_name -> dipylon.store.v2.Failure
+	83,  // 95: dipylon.store.v2.CollectResponse.outgoing:type_name -> dipylon.store.v2.Outgoing
+	82,  // 96: dipylon.store.v2.CollectResponse.end:type_name -> dipylon.store.v2.CollectEnd
+	17,  // 97: dipylon.store.v2.CollectEnd.failure:type_name -> dipylon.store.v2.Failure
+	60,  // 98: dipylon.store.v2.Outgoing.envelope:type_name -> dipylon.store.v2.Envelope
+	63,  // 99: dipylon.store.v2.Outgoing.recipients:type_name -> dipylon.store.v2.Recipient
+	101, // 100: dipylon.store.v2.Outgoing.queued:type_name -> google.protobuf.Timestamp
+	13,  // 101: dipylon.store.v2.Hint.kind:type_name -> dipylon.store.v2.HintKind
+	33,  // 102: dipylon.store.v2.ExamineRequest.credential:type_name -> dipylon.store.v2.Credential
+	14,  // 103: dipylon.store.v2.Step.outcome:type_name -> dipylon.store.v2.StepOutcome
+	100, // 104: dipylon.store.v2.Step.took:type_name -> google.protobuf.Duration
+	89,  // 105: dipylon.store.v2.VaultRequest.get:type_name -> dipylon.store.v2.VaultGet
+	90,  // 106: dipylon.store.v2.VaultRequest.lease:type_name -> dipylon.store.v2.VaultLease
+	91,  // 107: dipylon.store.v2.VaultRequest.put:type_name -> dipylon.store.v2.VaultPut
+	92,  // 108: dipylon.store.v2.VaultRequest.release:type_name -> dipylon.store.v2.VaultRelease
+	93,  // 109: dipylon.store.v2.VaultRequest.extend:type_name -> dipylon.store.v2.VaultExtend
+	100, // 110: dipylon.store.v2.VaultLease.life:type_name -> google.protobuf.Duration
+	100, // 111: dipylon.store.v2.VaultPut.keep:type_name -> google.protobuf.Duration
+	100, // 112: dipylon.store.v2.VaultExtend.life:type_name -> google.protobuf.Duration
+	17,  // 113: dipylon.store.v2.VaultAnswer.failure:type_name -> dipylon.store.v2.Failure
+	95,  // 114: dipylon.store.v2.VaultAnswer.entry:type_name -> dipylon.store.v2.VaultEntry
+	100, // 115: dipylon.store.v2.VaultEntry.age:type_name -> google.protobuf.Duration
+	97,  // 116: dipylon.store.v2.SettleRequest.settlements:type_name -> dipylon.store.v2.Settlement
+	68,  // 117: dipylon.store.v2.Settlement.verdicts:type_name -> dipylon.store.v2.Verdict
+	18,  // 118: dipylon.store.v2.Store.Describe:input_type -> dipylon.store.v2.DescribeRequest
+	24,  // 119: dipylon.store.v2.Store.Configure:input_type -> dipylon.store.v2.ConfigureRequest
+	29,  // 120: dipylon.store.v2.Store.Health:input_type -> dipylon.store.v2.HealthRequest
+	35,  // 121: dipylon.store.v2.Store.Login:input_type -> dipylon.store.v2.LoginRequest
+	37,  // 122: dipylon.store.v2.Store.Authenticate:input_type -> dipylon.store.v2.AuthenticateRequest
+	39,  // 123: dipylon.store.v2.Store.Maildrop:input_type -> dipylon.store.v2.MaildropRequest
+	64,  // 124: dipylon.store.v2.Store.Resolve:input_type -> dipylon.store.v2.ResolveRequest
+	71,  // 125: dipylon.store.v2.Store.Deliver:input_type -> dipylon.store.v2.DeliverRequest
+	73,  // 126: dipylon.store.v2.Store.Deliveries:input_type -> dipylon.store.v2.DeliveriesRequest
+	75,  // 127: dipylon.store.v2.Store.Send:input_type -> dipylon.store.v2.SendRequest
+	77,  // 128: dipylon.store.v2.Store.Collect:input_type -> dipylon.store.v2.CollectRequest
+	96,  // 129: dipylon.store.v2.Store.Settle:input_type -> dipylon.store.v2.SettleRequest
+	65,  // 130: dipylon.store.v2.Store.MaySend:input_type -> dipylon.store.v2.MaySendRequest
+	84,  // 131: dipylon.store.v2.Store.Watch:input_type -> dipylon.store.v2.WatchRequest
+	86,  // 132: dipylon.store.v2.Store.Examine:input_type -> dipylon.store.v2.ExamineRequest
+	27,  // 133: dipylon.store.v2.Store.Drain:input_type -> dipylon.store.v2.DrainRequest
+	94,  // 134: dipylon.store.v2.Store.Vault:input_type -> dipylon.store.v2.VaultAnswer
+	19,  // 135: dipylon.store.v2.Store.Describe:output_type -> dipylon.store.v2.Description
+	25,  // 136: dipylon.store.v2.Store.Configure:output_type -> dipylon.store.v2.ConfigureResponse
+	30,  // 137: dipylon.store.v2.Store.Health:output_type -> dipylon.store.v2.HealthResponse
+	36,  // 138: dipylon.store.v2.Store.Login:output_type -> dipylon.store.v2.Account
+	38,  // 139: dipylon.store.v2.Store.Authenticate:output_type -> dipylon.store.v2.AuthenticateResponse
+	42,  // 140: dipylon.store.v2.Store.Maildrop:output_type -> dipylon.store.v2.MaildropResponse
+	67,  // 141: dipylon.store.v2.Store.Resolve:output_type -> dipylon.store.v2.Verdicts
+	67,  // 142: dipylon.store.v2.Store.Deliver:output_type -> dipylon.store.v2.Verdicts
+	74,  // 143: dipylon.store.v2.Store.Deliveries:output_type -> dipylon.store.v2.DeliveriesResponse
+	67,  // 144: dipylon.store.v2.Store.Send:output_type -> dipylon.store.v2.Verdicts
+	81,  // 145: dipylon.store.v2.Store.Collect:output_type -> dipylon.store.v2.CollectResponse
+	98,  // 146: dipylon.store.v2.Store.Settle:output_type -> dipylon.store.v2.SettleResponse
+	66,  // 147: dipylon.store.v2.Store.MaySend:output_type -> dipylon.store.v2.MaySendResponse
+	85,  // 148: dipylon.store.v2.Store.Watch:output_type -> dipylon.store.v2.Hint
+	87,  // 149: dipylon.store.v2.Store.Examine:output_type -> dipylon.store.v2.Step
+	28,  // 150: dipylon.store.v2.Store.Drain:output_type -> dipylon.store.v2.DrainResponse
+	88,  // 151: dipylon.store.v2.Store.Vault:output_type -> dipylon.store.v2.VaultRequest
+	135, // [135:152] is the sub-list for method output_type
+	118, // [118:135] is the sub-list for method input_type
+	118, // [118:118] is the sub-list for extension type_name
+	118, // [118:118] is the sub-list for extension extendee
+	0,   // [0:118] is the sub-list for field type_name
 }
 
 func init() { file_dipylon_store_v2_store_proto_init() }
@@ -7530,8 +7675,10 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropRequest_Cancel)(nil),
 		(*MaildropRequest_MarkSeen)(nil),
 		(*MaildropRequest_Measure)(nil),
+		(*MaildropRequest_Park)(nil),
+		(*MaildropRequest_Resume)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[23].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[25].OneofWrappers = []any{
 		(*MaildropResponse_Opened)(nil),
 		(*MaildropResponse_Entries)(nil),
 		(*MaildropResponse_Head)(nil),
@@ -7540,28 +7687,28 @@ func file_dipylon_store_v2_store_proto_init() {
 		(*MaildropResponse_Files)(nil),
 		(*MaildropResponse_Measured)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[52].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[54].OneofWrappers = []any{
 		(*DeliverRequest_Delivery)(nil),
 		(*DeliverRequest_Chunk)(nil),
 		(*DeliverRequest_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[56].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[58].OneofWrappers = []any{
 		(*SendRequest_Start)(nil),
 		(*SendRequest_Chunk)(nil),
 		(*SendRequest_End)(nil),
 		(*SendRequest_Delivery)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[58].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[60].OneofWrappers = []any{
 		(*CollectRequest_Start)(nil),
 		(*CollectRequest_Taken)(nil),
 		(*CollectRequest_Ask)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[62].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[64].OneofWrappers = []any{
 		(*CollectResponse_Outgoing)(nil),
 		(*CollectResponse_Chunk)(nil),
 		(*CollectResponse_End)(nil),
 	}
-	file_dipylon_store_v2_store_proto_msgTypes[69].OneofWrappers = []any{
+	file_dipylon_store_v2_store_proto_msgTypes[71].OneofWrappers = []any{
 		(*VaultRequest_Get)(nil),
 		(*VaultRequest_Lease)(nil),
 		(*VaultRequest_Put)(nil),
@@ -7574,7 +7721,7 @@ func file_dipylon_store_v2_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_dipylon_store_v2_store_proto_rawDesc), len(file_dipylon_store_v2_store_proto_rawDesc)),
 			NumEnums:      17,
-			NumMessages:   81,
+			NumMessages:   83,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
