@@ -85,6 +85,9 @@ type Route struct {
 	// When is when mail leaves: now, or once somebody asks for it; empty: now. ETRN is who may ask by that command; nil: nobody.
 	When string  `yaml:"when,omitempty" enum:"now asked"`
 	ETRN *Askers `yaml:"etrn,omitempty"`
+	// FallBack names the route that mail takes once no server of this one could be reached and it is older than FallBackAfter; nil: 1h.
+	FallBack      string    `yaml:"fall_back,omitempty"`
+	FallBackAfter *Duration `yaml:"fall_back_after,omitempty" min:"0s" max:"7d"`
 	// Text is what clients are told by reject.
 	Text string `yaml:"text,omitempty"`
 }
@@ -176,6 +179,7 @@ func (d *decoder) routes(c *Config) {
 		d.winmail(at, r)
 		d.form(at, r)
 	}
+	d.fallBacks(c, names)
 	for i, n := range c.SMTP.RelayFor {
 		if at := index("smtp.relay_for", i); n.Prefix().Bits() == 0 && !d.failed[at] {
 			d.at(at, "name the networks of the machines that may", "%s would let everybody send to everybody", n)

@@ -103,6 +103,8 @@ type wayLines struct {
 	Text                 string `json:"text,omitempty"`
 	Waits                string `json:"waits,omitempty"`   // why mail stays in the queue
 	Refused              string `json:"refused,omitempty"` // why this sender's mail is not taken
+	// FallBack is the route that mail takes when no server can be reached, and when.
+	FallBack string `json:"fall_back,omitempty"`
 	// Askers are the networks and accounts that may ask for it by ETRN.
 	Askers []string `json:"etrn,omitempty"`
 }
@@ -130,6 +132,9 @@ func routeOf(e route.Explanation, to address.Mailbox) wayLines {
 			case e.MakeWinmail:
 				w.Winmail = "make"
 			}
+		}
+		if e.FallBack != "" {
+			w.FallBack = fmt.Sprintf("route:%s, %s after a message was received, when no server can be reached", e.FallBack, e.FallBackAfter)
 		}
 		for _, n := range e.Askers.Networks {
 			w.Askers = append(w.Askers, n.String())
@@ -224,6 +229,7 @@ func (w wayLines) print(out io.Writer) error {
 			line("at most", fmt.Sprintf("%d %s", limit.most, limit.of))
 		}
 	}
+	line("falls back to", w.FallBack)
 	line("waits", w.Waits)
 	line("refused", w.Refused)
 	line("ETRN by", strings.Join(w.Askers, ", "))

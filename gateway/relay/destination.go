@@ -285,6 +285,7 @@ func (d *destination) told(r report) {
 		if d.open > 0 {
 			d.backlog = append([]Claimed{r.c}, d.backlog...) // others have connections
 		} else {
+			r.v.unreached = !d.answered.Load() && unreached(r.v)
 			d.die(r.v, []Claimed{r.c})
 		}
 	case ended:
@@ -338,7 +339,8 @@ func (d *destination) die(v verdict, all []Claimed) {
 		v = delayed("4.4.2", v.cause) // what was not tried has not failed
 	}
 	all, d.backlog = append(all, d.backlog...), nil
-	p := putOff{d: d, v: v, until: until, sweep: sweep, next: now.Add(min(sweepAgain, d.r.Schedules.Normal.Delay)), now: now}
+	falls := d.fallsBack(v)
+	p := putOff{d: d, v: v, falls: falls, until: until, sweep: sweep || falls != nil, next: now.Add(min(sweepAgain, d.r.Schedules.Normal.Delay)), now: now}
 	if len(all) == 0 {
 		all = p.more()
 	}
@@ -385,6 +387,7 @@ func (d *destination) backOff(v verdict, now time.Time, urgent bool) (until time
 type putOff struct {
 	d          *destination
 	v          verdict
+	falls      *fallingBack // nil: nothing does
 	until, now time.Time
 	sweep      bool      // all that is due is looked through
 	next       time.Time // when something of it has waited too long
@@ -394,7 +397,7 @@ type putOff struct {
 func (p *putOff) settle(all []Claimed, tried bool) {
 	settlements := make([]*settlement, len(all))
 	for i, c := range all {
-		settlements[i] = &settlement{c: c, verdicts: allOf(p.v, c), whole: true, tried: tried && i == 0, until: p.until, class: p.d.route.Kind}
+		settlements[i] = &settlement{c: c, verdicts: allOf(p.v, c), whole: true, tried: tried && i == 0, until: p.until, class: p.d.route.Kind, fallBack: p.falls.of(c, p.now)}
 	}
 	p.d.r.settle(settlements...)
 	for _, s := range settlements {

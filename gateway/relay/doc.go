@@ -41,6 +41,10 @@
 // A body with octets outside ASCII is converted for a server that has no 8BITMIME ([content.SevenBit]), unless that would
 // break a signature: then it is returned (RFC 6152 §3).
 //
+// A route may have a fall-back ([Route.FallBack]): mail that is old enough goes to that destination, in the commit of the failed
+// attempt, when no server of its own could be reached. It does not where one was, whatever that says then, where a copy may have been
+// delivered, and where the fall-back cannot keep what the message asks. From then on it is the fall-back's, with its limits and retries.
+//
 // # What becomes of a message
 //
 // Each recipient has the outcome of its own replies. 5yz, and what DNS says for good, is failed; 4yz waits, by the

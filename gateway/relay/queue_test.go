@@ -295,6 +295,10 @@ func (q *queue) settle(d *spool.Delivery, o spool.Outcome) {
 	if o.Until.IsZero() {
 		w.pending.Due = q.clock.Now()
 	}
+	if o.Destination != "" {
+		q.live[d.Destination] = slices.DeleteFunc(q.live[d.Destination], func(other *waiting) bool { return other == w })
+		w.pending.Destination, q.live[o.Destination] = o.Destination, append(q.live[o.Destination], w)
+	}
 	if !o.At.IsZero() {
 		w.pending.Attempts++
 		o.Delayed = o.Delayed || w.pending.Last.Delayed

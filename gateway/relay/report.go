@@ -158,6 +158,9 @@ func (r *Relay) tellOf(s *settlement, p spool.Pending, v verdict, o spool.Outcom
 	if !o.State.Final() && o.State != spool.Held {
 		event.Time("next", o.Until)
 	}
+	if o.Destination != "" {
+		event.Str("fall_back", o.Destination)
+	}
 	if v.folder != "" {
 		event.Str(events.Folder, v.folder)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"strings"
+	"time"
 
 	"github.com/emersion/go-sasl"
 
@@ -77,8 +78,19 @@ type Route struct {
 	Common string
 	// Asked has mail wait until somebody asks for it ([Relay.Asked]). Of all but [Store].
 	Asked bool
+	// FallBack is where mail waits instead when no server could be reached for some time; zero: there is nothing of the kind.
+	FallBack FallBack
 	// Limits are those of the destination. What is zero is as [Relay.Limits] has it.
 	Limits Limits
+}
+
+// FallBack is another destination, for mail whose own one cannot be reached.
+type FallBack struct {
+	Destination string
+	// After is how old a message is that goes there, since it was received; 0: at its first failure.
+	After time.Duration
+	// SizeMost is the largest message that is taken there, in octets; 0: nobody says.
+	SizeMost int64
 }
 
 // recipient is a recipient as the next server is told of it. The original one goes along with an address that is

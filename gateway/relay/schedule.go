@@ -71,7 +71,7 @@ func (r *Relay) backoff(route Route, failures int, urgent bool) time.Duration {
 	switch {
 	case route.Asked: // whoever has asked is there, and its server may take a moment
 		return min(r.near(failures), time.Minute)
-	case route.Kind == Store, route.Kind == LMTP, route.Kind == Transport:
+	case route.Kind == Store, route.Kind == LMTP, route.Kind == Transport, route.FallBack.Destination != "":
 		return r.near(failures)
 	}
 	wait := min(after(r.Schedules.Normal.Retries, failures), backoffMost)

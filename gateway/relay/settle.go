@@ -25,6 +25,8 @@ type settlement struct {
 	// is to be told that it takes longer.
 	unasked bool
 	class   Kind
+	// fallBack is the other destination that its recipients may wait at; nil: none.
+	fallBack *FallBack
 
 	now       time.Time
 	outcomes  []spool.Outcome
@@ -87,6 +89,10 @@ func (r *Relay) later(s *settlement, o *spool.Outcome, v *verdict, p spool.Pendi
 	if !s.now.Before(expires) {
 		v.action, v.code = backends.ActionFailed, "4.4.7" // RFC 3463 §3.5: delivery time expired
 		o.State, o.Code, s.told = spool.Failed, v.code, true
+		return
+	}
+	if s.fallBack != nil && o.State == spool.Waiting {
+		o.Destination = s.fallBack.Destination // and due now: what is tried there counts its own attempts
 		return
 	}
 	if !p.Last.Delayed && !s.now.Before(s.c.Received.Add(schedule.Delay)) {

@@ -32,6 +32,7 @@ type verdict struct {
 	// diagnostic is what the server has answered (RFC 3464 §2.3.6).
 	diagnostic string
 	wait       time.Duration // it is not tried again before
+	unreached  bool          // no server could be reached, which says nothing of recipients and contents
 	overDay    bool          // nothing was tried: the destination has had its recipients of the day
 	stops      bool          // the server wants to be left alone, or lets nobody in: what else waits for it is not tried
 	// whole says that it is what the destination has in common with others that has failed ([Route.Common]); until, that

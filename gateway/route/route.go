@@ -18,6 +18,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/dipylon/dipylon/backends/mail/address"
 	"github.com/dipylon/dipylon/backends/mail/fold"
@@ -107,6 +108,9 @@ type Route struct {
 	RecipientsPerDay int
 	// RecipientsPerMessage bounds those that one message leaves with; 0: not. A message that has more leaves in parts.
 	RecipientsPerMessage int
+	// FallBack is the name of the route that mail older than FallBackAfter takes when no server could be reached; empty: none.
+	FallBack      string
+	FallBackAfter time.Duration
 	// Text is what a client that is refused is told.
 	Text string
 	// Asked has mail wait until somebody asks for it. Askers are who may by ETRN; nobody else is told of the route.
@@ -297,6 +301,15 @@ func (t *Table) Of(destination string) (r *Route, domain string, ok bool) {
 		return d.Route, "", true
 	}
 	return d.Route, destination, ok
+}
+
+// FallBack is the destination of mail that falls back from a route, and the route of that; not ok: it has none.
+func (t *Table) FallBack(from *Route) (destination string, r *Route, ok bool) {
+	r = t.named[from.FallBack]
+	if r == nil || len(r.Hosts) == 0 || r.perMailbox() || r.Asked {
+		return "", nil, false
+	}
+	return r.destination(""), r, true
 }
 
 // Routes are all routes, in their order.

@@ -77,9 +77,18 @@ func (t *tokenSources) routesOf(cfg *config.Config) (*route.Table, error) {
 			OpenWinmail: r.Winmail == "open", MakeWinmail: r.Winmail == "make", WinmailFor: r.WinmailFor,
 			Reforms: r.Reforms(), Form: route.Form{Encoding: r.Encoding, Body: r.Body, Charset: r.Charset.Name(), Wrap: r.Wrap},
 			Asked: r.When == "asked", Askers: askersOf(r.ETRN),
+			FallBack: r.FallBack, FallBackAfter: fallBackAfter(r),
 		}
 	}
 	return route.NewTable(routes)
+}
+
+// fallBackAfter is how old mail is that takes the fall-back of its route.
+func fallBackAfter(r config.Route) time.Duration {
+	if r.FallBackAfter == nil {
+		return time.Hour
+	}
+	return r.FallBackAfter.Std()
 }
 
 // askersOf are who may ask for the mail of a route.
@@ -369,6 +378,9 @@ func (d destinations) Route(destination string) (relay.Route, error) {
 	}
 	next.Auth = authOf(r, as)
 	next.Common = commonOf(r)
+	if to, by, ok := d.ways.Routes().FallBack(r); ok {
+		next.FallBack = relay.FallBack{Destination: to, After: r.FallBackAfter, SizeMost: by.MessageSize}
+	}
 	switch r.Kind {
 	case route.MX:
 		next.Kind, next.Domain, next.Port = relay.MX, r.Rewritten(domain), d.port

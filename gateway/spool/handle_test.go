@@ -222,6 +222,24 @@ func TestInFlight(t *testing.T) {
 	})
 }
 
+// TestSettleElsewhere: what is settled to wait at another destination is due there, and no more where it was.
+func TestSettleElsewhere(t *testing.T) {
+	databases.Each(t, func(t *testing.T, o state.Options) {
+		s := start(t, o)
+		accept(t, s, to("1", "a@x.example"), "text")
+		settle(t, s, all(one(t, s, "x.example"), Outcome{State: Waiting, Destination: "route:new", At: time.Now()}))
+		if got := claim(t, s, "x.example", 10); len(got) != 0 {
+			t.Errorf("left at the old one: %+v", got)
+		}
+		for name := next(t, s); name != "route:new"; name = next(t, s) {
+			_ = name // the old one had mail
+		}
+		if got := claim(t, s, "route:new", 10); len(got) != 1 || got[0].Recipients[0].Attempts != 1 {
+			t.Errorf("at the new one: %+v", got)
+		}
+	})
+}
+
 // TestReroute: mail waits for another destination, and no more for the one that it was queued for, in memory
 // too.
 func TestReroute(t *testing.T) {

@@ -75,6 +75,10 @@ func (t *settling) outcome(d *Delivery, o Outcome) (string, error) {
 		return "", fmt.Errorf("an outcome is about recipient %d, which was not handed out", o.Number)
 	case o.State == InFlight || o.State > Held:
 		return "", fmt.Errorf("recipient %d cannot be %s after an attempt", o.Number, o.State)
+	case o.Destination != "" && o.State != Waiting:
+		return "", fmt.Errorf("recipient %d cannot wait at %s while it is %s", o.Number, o.Destination, o.State)
+	case o.Destination != "":
+		t.claimable = append(t.claimable, announcement{o.Destination, shardOf(o.Destination), t.due(o)})
 	case o.State.claimable():
 		t.claimable = append(t.claimable, announcement{d.Destination, d.shard, t.due(o)})
 	}
@@ -244,7 +248,11 @@ outcome = CASE WHEN $3 > 0 THEN $4 ELSE outcome END WHERE message = $5 AND numbe
 	if rows == 0 {
 		return ErrLease
 	}
-	return nil
+	if o.Destination != "" {
+		_, err = tx.Exec("UPDATE spool_recipients SET destination = $1, shard = $2 WHERE message = $3 AND number = $4",
+			o.Destination, shardOf(o.Destination), int64(d.ID), o.Number)
+	}
+	return err
 }
 
 // ends lets a message leave if nothing is left to be done for it. Others may settle its last recipients

@@ -113,6 +113,8 @@ type Outcome struct {
 	State State `json:"-"`
 	// Until is when it may be tried again; zero: now.
 	Until time.Time `json:"-"`
+	// Destination is where it waits from now on, with [Waiting]; empty: where it was.
+	Destination string `json:"-"`
 	// At is when it was attempted; zero: it was not, and its attempts and last outcome stay.
 	At         time.Time `json:"at,omitzero"`
 	Code       string    `json:"code,omitempty"`       // enhanced status code (RFC 3463)
