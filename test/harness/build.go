@@ -118,7 +118,11 @@ func build(kind Kind, pkg, path string) error {
 	// Debugging information costs the linker time, and stack traces do not need it.
 	args := []string{"build", "-ldflags=-w", "-o", shared}
 	if kind == Race {
-		args = append(args, "-race", "-gcflags=modernc.org/...=-d=checkptr=0") // see test/run
+		flags, err := raceFlags()
+		if err != nil {
+			return err
+		}
+		args = append(append(args, "-race"), flags...)
 	}
 	cmd := exec.Command("go", append(args, pkg)...)
 	cmd.Dir = root()
@@ -130,6 +134,17 @@ func build(kind Kind, pkg, path string) error {
 	}
 	// A copy that this process wrote could not be run while a child that was just started has it open.
 	return exec.Command("cp", shared, path).Run()
+}
+
+// raceFlags are the lines of test/race.flags.
+func raceFlags() (flags []string, err error) {
+	text, err := os.ReadFile(filepath.Join(root(), "test", "race.flags"))
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			flags = append(flags, line)
+		}
+	}
+	return flags, err
 }
 
 // root is the repository's folder. With -trimpath the program does not know where it was built: a test is run in its package's
