@@ -208,6 +208,7 @@ func wordsOf(e track.Event) (what string, how []string) {
 	add(e.Folder, "in ")
 	add(e.StoredAs, "stored as ")
 	add(cmp.Or(e.Diagnostic, e.Cause), "")
+	add(e.FallBack, "waits now for ")
 	if !e.Next.IsZero() {
 		add(e.Next.Local().Format("2006-01-02 15:04:05"), "next try ")
 	}

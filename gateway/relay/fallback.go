@@ -9,8 +9,8 @@ import (
 	"github.com/dipylon/dipylon/backends/mail/smtpclient"
 )
 
-// unreached says of why no connection has come about whether it is that no server could be reached. TLS that fails, a token that cannot be had, a login
-// that is refused, and a server that throttles are not that: another way would not put them right.
+// unreached says of why no connection has come about whether it is that no server could be reached. TLS that fails, a token that cannot
+// be had, a login that is refused, and a server that throttles are not that: another way would not put them right.
 func unreached(v verdict) bool {
 	_, secure := errors.AsType[*smtpclient.TLSError](v.cause)
 	_, token := errors.AsType[*oauth.Error](v.cause)

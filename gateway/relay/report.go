@@ -155,11 +155,11 @@ func (r *Relay) tellOf(s *settlement, p spool.Pending, v verdict, o spool.Outcom
 		Str("recipient", p.Address).Str("destination", s.c.Destination).Str(events.Outcome, outcome).Int("code", v.reply).
 		Str("enhanced", v.code).Str("server", v.server).Str("diagnostic", backends.SafeText(v.diagnostic)).Int64(events.Octets, s.c.Size).
 		Int("attempts", p.Attempts+1).Int64("waited_ms", waited.Milliseconds())
-	if !o.State.Final() && o.State != spool.Held {
-		event.Time("next", o.Until)
-	}
-	if o.Destination != "" {
+	switch {
+	case o.Destination != "":
 		event.Str("fall_back", o.Destination)
+	case !o.State.Final() && o.State != spool.Held:
+		event.Time("next", o.Until)
 	}
 	if v.folder != "" {
 		event.Str(events.Folder, v.folder)

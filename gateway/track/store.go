@@ -49,6 +49,7 @@ type Event struct {
 	Cause       string    `json:"cause"`
 	Folder      string    `json:"folder"`
 	StoredAs    string    `json:"stored_as"`
+	FallBack    string    `json:"fall_back"`
 	Report      string    `json:"report"`
 	Next        time.Time `json:"next"`
 	Octets      int64     `json:"octets"`
